@@ -1,0 +1,160 @@
+//! From what the user names, a folder or a file, to the tensors of one network under diffusers' names.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{FileError, FileKind, Renamed, TensorFile, identify, ldm, open};
+
+/// One of the networks of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// The noise predictor.
+    UNet,
+    /// The autoencoder.
+    Vae,
+    /// CLIP's.
+    TextEncoder,
+    /// The Tile ControlNet.
+    ControlNet,
+}
+
+impl Component {
+    /// Its folder in a diffusers checkpoint.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::UNet => "unet",
+            Self::Vae => "vae",
+            Self::TextEncoder => "text_encoder",
+            Self::ControlNet => "controlnet",
+        }
+    }
+
+    /// The names of its file there, the best first.
+    fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::TextEncoder => &[
+                "model.safetensors",
+                "model.safetensors.index.json",
+                "model.fp16.safetensors",
+                "pytorch_model.bin",
+            ],
+            _ => &[
+                "diffusion_pytorch_model.safetensors",
+                "diffusion_pytorch_model.safetensors.index.json",
+                "diffusion_pytorch_model.fp16.safetensors",
+                "diffusion_pytorch_model.bin",
+            ],
+        }
+    }
+
+    /// What is said to a user who gave something else.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::UNet | Self::TextEncoder => {
+                "--checkpoint takes a Stable Diffusion 1.5 model, a diffusers folder or a single file"
+            }
+            Self::Vae => "--vae takes a Stable Diffusion 1.x VAE",
+            Self::ControlNet => "--controlnet takes an SD 1.5 ControlNet, best the tile one",
+        }
+    }
+}
+
+/// The tensors of one network.
+pub struct ComponentFile {
+    /// Under diffusers' names.
+    pub file: Box<dyn TensorFile>,
+    /// What `config.json` says, if there is one.
+    pub config: Option<Value>,
+    /// The file, for messages.
+    pub name: String,
+}
+
+/// The tensors of `component` in what is at `path`: a diffusers folder, the component's own folder,
+/// or a single file of either layout.
+///
+/// # Errors
+/// [`FileError`]; a file of another kind is named as what it is.
+pub fn component(path: &Path, component: Component) -> Result<ComponentFile, FileError> {
+    let path = if path.is_dir() { in_folder(path, component)? } else { path.to_owned() };
+    let name = path.display().to_string();
+    let config = read_config(&path.with_file_name("config.json"))?;
+    let file = open(&path)?;
+    let kind = identify(&*file);
+    let wrong = |is| FileError::WrongKind { name: name.clone(), is, wanted: component.wanted().into() };
+    use {Component as C, FileKind as K};
+    let (file, config): (Box<dyn TensorFile>, _) = match (component, kind) {
+        (C::UNet, K::UNet) | (C::ControlNet, K::ControlNet) => (file, config),
+        (C::TextEncoder, K::TextEncoder) => (Box::new(Renamed::new(file, |key| text_key(key, ""))), config),
+        (C::Vae, K::Vae) => (Box::new(Renamed::new(file, |key| Some(ldm::modern_vae(key)))), config),
+        (C::UNet, K::Checkpoint) => {
+            let layers = layers(&*file, "model.diffusion_model.");
+            (prefixed(file, "model.diffusion_model.", move |key| ldm::unet(key, layers)), None)
+        }
+        (C::ControlNet, K::LdmControlNet) => {
+            let prefix = if file.tensors().keys().any(|k| k.starts_with("control_model.")) { "control_model." } else { "" };
+            let layers = layers(&*file, prefix);
+            (prefixed(file, prefix, move |key| ldm::controlnet(key, layers)), None)
+        }
+        (C::Vae, K::Checkpoint | K::LdmVae) => {
+            let prefix = if file.tensors().keys().any(|k| k.starts_with("first_stage_model.")) { "first_stage_model." } else { "" };
+            let levels = (0..).take_while(|i| has(&*file, &format!("{prefix}decoder.up.{i}."))).count();
+            (prefixed(file, prefix, move |key| ldm::vae(key, levels)), None)
+        }
+        (C::TextEncoder, K::Checkpoint) => (Box::new(Renamed::new(file, |key| text_key(key, "cond_stage_model.transformer."))), None),
+        (_, kind) => return Err(wrong(kind)),
+    };
+    if file.tensors().is_empty() {
+        return Err(FileError::NotFound { name, wanted: format!("{} (tensors of that network)", component.folder()) });
+    }
+    Ok(ComponentFile { file, config, name })
+}
+
+fn in_folder(path: &Path, component: Component) -> Result<PathBuf, FileError> {
+    [path.join(component.folder()), path.to_owned()]
+        .iter()
+        .flat_map(|folder| component.files().iter().map(move |file| folder.join(file)))
+        .find(|file| file.is_file())
+        .ok_or_else(|| FileError::NotFound {
+            name: path.display().to_string(),
+            wanted: format!("{}/{}", component.folder(), component.files()[0]),
+        })
+}
+
+fn read_config(path: &Path) -> Result<Option<Value>, FileError> {
+    let name = path.display().to_string();
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FileError::Read { name, source }),
+    };
+    let damaged = |e: serde_json::Error| FileError::Damaged { name, reason: format!("not JSON ({e})") };
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
+}
+
+fn has(file: &dyn TensorFile, start: &str) -> bool {
+    file.tensors().range(start.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(start))
+}
+
+/// Residual blocks of each level: the first halving comes after them.
+fn layers(file: &dyn TensorFile, prefix: &str) -> usize {
+    (1..16).find(|n| has(file, &format!("{prefix}input_blocks.{n}.0.op."))).map_or(2, |n| n - 1)
+}
+
+fn prefixed(file: Box<dyn TensorFile>, prefix: &'static str, rename: impl Fn(&str) -> Option<String>) -> Box<dyn TensorFile> {
+    // A key that the table does not know keeps its name, and is then reported as unknown.
+    Box::new(Renamed::new(file, |key| {
+        let key = key.strip_prefix(prefix)?;
+        let elsewhere = prefix.is_empty() && key.starts_with("model_ema.");
+        let loss = key.starts_with("loss.") || key.starts_with("model_ema");
+        (!elsewhere && !loss).then(|| rename(key).unwrap_or_else(|| key.to_owned()))
+    }))
+}
+
+/// A text encoder's key, with its `text_model.`; what is not a weight is left out.
+fn text_key(key: &str, prefix: &str) -> Option<String> {
+    let key = key.strip_prefix(prefix)?;
+    let key = key.strip_prefix("text_model.").unwrap_or(key);
+    let part = ["embeddings.", "encoder.", "final_layer_norm."].iter().any(|start| key.starts_with(start));
+    (part && !key.ends_with("position_ids")).then(|| format!("text_model.{key}"))
+}

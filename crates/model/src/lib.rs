@@ -1,0 +1,21 @@
+//! The networks of the recipe, CLIP, UNet, ControlNet, VAE and ESRGAN, and the files their weights
+//! come in.
+//!
+//! Every network is a plain struct of tensors whose fields carry the diffusers names, built from a
+//! [`loader::Scope`], with a synchronous `forward` that only records work for the device.
+
+mod blocks;
+pub mod clip;
+pub mod config;
+pub mod controlnet;
+mod down_path;
+pub mod esrgan;
+pub mod files;
+pub mod layers;
+pub mod loader;
+pub mod rrdb;
+pub mod srvgg;
+pub mod tokenizer;
+mod transformer;
+pub mod unet;
+pub mod vae;

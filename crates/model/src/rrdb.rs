@@ -1,0 +1,178 @@
+//! ESRGAN's network, residual in residual dense blocks (Wang et al. 2018; `RRDBNet` of Real-ESRGAN),
+//! in the three layouts that its files come in.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::leaky_relu;
+
+use crate::layers::{Conv2d, Kernel, upsample_nearest};
+use crate::loader::{Scope, Weights};
+
+/// How much of a block's output is added to its input.
+const RESIDUAL: f64 = 0.2;
+const SLOPE: f64 = 0.2;
+const CONVS_PER_RDB: usize = 5;
+const RDBS_PER_BLOCK: usize = 3;
+
+/// How the same tensors are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Real-ESRGAN: `body.0.rdb1.conv1`.
+    New,
+    /// ESRGAN and its many community models: `model.1.sub.0.RDB1.conv1.0`.
+    Old,
+    /// BSRGAN and the first ESRGAN code: `RRDB_trunk.0.RDB1.conv1`.
+    Bsrgan,
+}
+
+impl Layout {
+    fn of(scope: &Scope) -> Option<Self> {
+        if scope.has("conv_first") {
+            Some(if scope.has("RRDB_trunk") { Self::Bsrgan } else { Self::New })
+        } else {
+            scope.has("model.1.sub").then_some(Self::Old)
+        }
+    }
+
+    fn first(self) -> &'static str {
+        if self == Self::Old { "model.0" } else { "conv_first" }
+    }
+
+    fn body(self) -> &'static str {
+        match self {
+            Self::New => "body",
+            Self::Old => "model.1.sub",
+            Self::Bsrgan => "RRDB_trunk",
+        }
+    }
+
+    fn conv(self, block: usize, rdb: usize, conv: usize) -> String {
+        let body = self.body();
+        match self {
+            Self::New => format!("{body}.{block}.rdb{rdb}.conv{conv}"),
+            Self::Old => format!("{body}.{block}.RDB{rdb}.conv{conv}.0"),
+            Self::Bsrgan => format!("{body}.{block}.RDB{rdb}.conv{conv}"),
+        }
+    }
+
+    fn body_end(self, blocks: usize) -> String {
+        match self {
+            Self::New => "conv_body".into(),
+            Self::Old => format!("{}.{blocks}", self.body()),
+            Self::Bsrgan => "trunk_conv".into(),
+        }
+    }
+
+    /// The convolution after the `i`th doubling, from 0.
+    fn up(self, i: usize) -> String {
+        match self {
+            Self::New => format!("conv_up{}", i + 1),
+            // The old names number the layers of a Sequential: doubling, convolution, activation.
+            Self::Old => format!("model.{}", 3 * (i + 1)),
+            Self::Bsrgan => format!("upconv{}", i + 1),
+        }
+    }
+
+    /// The two convolutions after `ups` doublings.
+    fn end(self, ups: usize) -> [String; 2] {
+        match self {
+            Self::New => ["conv_hr".into(), "conv_last".into()],
+            Self::Old => [format!("model.{}", 3 * ups + 2), format!("model.{}", 3 * ups + 4)],
+            Self::Bsrgan => ["HRconv".into(), "conv_last".into()],
+        }
+    }
+
+    /// How many doublings the file has.
+    fn ups(self, scope: &Scope) -> usize {
+        match self {
+            // Each count of doublings gives the last convolution a number of its own.
+            Self::Old => (0..=3).find(|&ups| scope.has(&self.end(ups)[1])).unwrap_or(2),
+            _ => (0..).take_while(|&i| scope.has(self.up(i))).count(),
+        }
+    }
+}
+
+/// Five convolutions, each of which sees the outputs of all before it.
+#[derive(Debug, Clone)]
+struct Rdb {
+    convs: Vec<Conv2d>,
+}
+
+impl Rdb {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut seen = x.clone();
+        let (last, inner) = self.convs.split_last().expect("five convolutions");
+        for conv in inner {
+            let y = leaky_relu(conv.forward(seen.clone()), SLOPE);
+            seen = Tensor::cat(vec![seen, y], 1);
+        }
+        last.forward(seen).mul_scalar(RESIDUAL) + x
+    }
+}
+
+/// The network.
+#[derive(Debug, Clone)]
+pub struct RrdbNet {
+    conv_first: Conv2d,
+    body: Vec<[Rdb; RDBS_PER_BLOCK]>,
+    conv_body: Conv2d,
+    conv_up: Vec<Conv2d>,
+    conv_hr: Conv2d,
+    conv_last: Conv2d,
+    /// Channels that the first convolution takes: 3, or 12 or 48 after pixel-unshuffle.
+    pub inputs: usize,
+}
+
+impl RrdbNet {
+    /// Build the network from `weights`, or `None` if they are not one's.
+    /// [`Weights::finish`] is left to the caller.
+    pub(crate) fn load(weights: &Weights) -> Option<Self> {
+        let scope = weights.root();
+        let layout = Layout::of(&scope)?;
+        let width = |key: String, axis: usize| scope.dims(&key).and_then(|d| d.get(axis).copied());
+        let first = format!("{}.weight", layout.first());
+        let (features, inputs) = (width(first.clone(), 0)?, width(first, 1)?);
+        let growth = width(format!("{}.weight", layout.conv(0, 1, 1)), 0)?;
+        let outputs = 3;
+        let conv = |key: &str, inputs, outputs| Conv2d::load(&scope.sub(key), inputs, outputs, Kernel::SAME);
+        let rdb = |block: usize, rdb: usize| Rdb {
+            convs: (1..=CONVS_PER_RDB)
+                .map(|k| {
+                    let outputs = if k == CONVS_PER_RDB { features } else { growth };
+                    conv(&layout.conv(block, rdb, k), features + (k - 1) * growth, outputs)
+                })
+                .collect(),
+        };
+        let blocks = (0..).take_while(|&i| scope.has(layout.conv(i, 1, 1))).count();
+        let ups = layout.ups(&scope);
+        let [hr, last] = layout.end(ups);
+        Some(Self {
+            conv_first: conv(layout.first(), inputs, features),
+            body: (0..blocks).map(|i| std::array::from_fn(|r| rdb(i, r + 1))).collect(),
+            conv_body: conv(&layout.body_end(blocks), features, features),
+            conv_up: (0..ups).map(|i| conv(&layout.up(i), features, features)).collect(),
+            conv_hr: conv(&hr, features, features),
+            conv_last: conv(&last, features, outputs),
+            inputs,
+        })
+    }
+
+    /// `2^doublings`: 4 for the usual two.
+    pub fn scale(&self) -> usize {
+        1 << self.conv_up.len()
+    }
+
+    /// `[b, inputs, h, w]` → `[b, 3, scale·h, scale·w]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let first = self.conv_first.forward(x);
+        let mut y = first.clone();
+        for block in &self.body {
+            let inner = block.iter().fold(y.clone(), |y, rdb| rdb.forward(y));
+            y = inner.mul_scalar(RESIDUAL) + y;
+        }
+        y = first + self.conv_body.forward(y);
+        for conv in &self.conv_up {
+            y = leaky_relu(conv.forward(upsample_nearest(y)), SLOPE);
+        }
+        self.conv_last.forward(leaky_relu(self.conv_hr.forward(y), SLOPE))
+    }
+}

@@ -1,0 +1,69 @@
+//! The compact network of Real-ESRGAN, `SRVGGNetCompact`: convolutions at the input's size, then one
+//! pixel shuffle. The built-in `lite` is one.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::prelu;
+
+use crate::layers::{Conv2d, Kernel};
+use crate::loader::Weights;
+
+/// The network.
+#[derive(Debug, Clone)]
+pub struct SrvggNet {
+    convs: Vec<Conv2d>,
+    slopes: Vec<Tensor<1>>,
+    scale: usize,
+}
+
+impl SrvggNet {
+    /// Build the network from `weights`, or `None` if they are not one's.
+    /// [`Weights::finish`](crate::loader::Weights::finish) is left to the caller.
+    pub(crate) fn load(weights: &Weights) -> Option<Self> {
+        let body = weights.root().sub("body");
+        let layers = weights.root().count("body");
+        let width = |i: usize, axis: usize| {
+            body.dims(&format!("{i}.weight")).filter(|d| d.len() == 4).and_then(|d| d.get(axis).copied())
+        };
+        // Convolutions alternate with PReLUs and begin and end the list.
+        let last = layers.checked_sub(1).filter(|last| last % 2 == 0)?;
+        let (features, inputs, outputs) = (width(0, 0)?, width(0, 1)?, width(last, 0)?);
+        let scale = (1..=8).find(|s| 3 * s * s == outputs)?;
+        if inputs != 3 {
+            return None;
+        }
+        let conv = |i: usize| {
+            let inputs = if i == 0 { inputs } else { features };
+            let outputs = if i == last { outputs } else { features };
+            Conv2d::load(&body.sub(i), inputs, outputs, Kernel::SAME)
+        };
+        Some(Self {
+            convs: (0..=last).step_by(2).map(conv).collect(),
+            slopes: (1..last).step_by(2).map(|i| body.sub(i).tensor("weight", [features])).collect(),
+            scale,
+        })
+    }
+
+    /// How many input pixels an output pixel can see in each direction: one for each convolution.
+    pub fn reach(&self) -> usize {
+        self.convs.len()
+    }
+
+    /// 2 or 4, usually.
+    pub fn scale(&self) -> usize {
+        self.scale
+    }
+
+    /// `[b, 3, h, w]` → `[b, 3, scale·h, scale·w]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [b, c, h, w] = x.dims();
+        let s = self.scale;
+        let mut y = self.convs[0].forward(x.clone());
+        for (slope, conv) in self.slopes.iter().zip(&self.convs[1..]) {
+            y = conv.forward(prelu(y, slope.clone()));
+        }
+        let shuffled = y.reshape([b, c, s, s, h, w]).permute([0, 1, 4, 2, 5, 3]);
+        // The network only learns what differs from the nearest neighbour.
+        let nearest = x.reshape([b, c, h, 1, w, 1]).expand([b, c, h, s, w, s]);
+        (shuffled + nearest).reshape([b, c, h * s, w * s])
+    }
+}

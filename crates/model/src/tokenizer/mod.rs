@@ -1,0 +1,1 @@
+//! CLIP's tokenizer, vocabulary built in.

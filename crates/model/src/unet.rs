@@ -1,0 +1,109 @@
+//! The UNet of SD 1.x: predicts the noise in a latent (diffusers `UNet2DConditionModel`).
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::silu;
+use serde_json::Value;
+
+use crate::blocks::{ResnetBlock, Upsample};
+use crate::config::UNetConfig;
+use crate::controlnet::Residuals;
+use crate::down_path::{DownOutput, DownPath, resnet_config};
+use crate::layers::{Conv2d, GroupNorm, Kernel, Norms};
+use crate::loader::{LoadError, Scope, Weights};
+use crate::transformer::Transformer2d;
+
+/// Residual blocks over the input and a skip each, with transformers, then a doubling.
+#[derive(Debug, Clone)]
+struct UpBlock {
+    resnets: Vec<ResnetBlock>,
+    attentions: Vec<Transformer2d>,
+    upsampler: Option<Upsample>,
+}
+
+/// The noise predictor.
+#[derive(Debug, Clone)]
+pub struct UNet {
+    down: DownPath,
+    up_blocks: Vec<UpBlock>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl UNet {
+    /// Build the network from `weights`; `json` is the content of its `config.json`, if any.
+    ///
+    /// # Errors
+    /// As [`UNetConfig::read`] and [`Weights::finish`].
+    pub fn load(weights: Weights, json: Option<&Value>) -> Result<Self, LoadError> {
+        let config = UNetConfig::read(&weights, json)?;
+        let scope = weights.root();
+        let first = config.block_out_channels[0];
+        let unet = Self {
+            down: DownPath::load(&scope, &config),
+            up_blocks: (0..config.block_out_channels.len())
+                .map(|i| UpBlock::load(&scope.sub("up_blocks").sub(i), &config, i))
+                .collect(),
+            conv_norm_out: GroupNorm::load(&scope.sub("conv_norm_out"), config.groups, first, 1e-5),
+            conv_out: Conv2d::load(&scope.sub("conv_out"), first, config.in_channels, Kernel::SAME),
+        };
+        weights.finish()?;
+        Ok(unet)
+    }
+
+    /// The noise ε in `x` at timestep `t`.
+    ///
+    /// # Shapes
+    /// - `x`: `[b, 4, h, w]`, any `h` and `w`
+    /// - `t`: 0 ..= 999
+    /// - `text`: `[b, tokens, 768]`
+    /// - `control`: what a ControlNet adds to the skips and to the middle block
+    /// - output: `[b, 4, h, w]`
+    pub fn forward(&self, x: Tensor<4>, t: f32, text: &Tensor<3>, control: Option<Residuals>) -> Tensor<4> {
+        let time = self.down.embed_time(t, &x);
+        let DownOutput { mut skips, mid: mut x } = self.down.forward(x, None, &time, text);
+        if let Some(Residuals { down, mid }) = control {
+            skips = skips.into_iter().zip(down).map(|(skip, residual)| skip + residual).collect();
+            x = x + mid;
+        }
+        for block in &self.up_blocks {
+            for (i, resnet) in block.resnets.iter().enumerate() {
+                let skip = skips.pop().expect("as many skips as residual blocks on the way up");
+                x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(&time), &mut Norms::Own);
+                if let Some(attention) = block.attentions.get(i) {
+                    x = attention.forward(x, text);
+                }
+            }
+            if let (Some(upsampler), Some(next)) = (&block.upsampler, skips.last()) {
+                let [_, _, h, w] = next.dims();
+                x = upsampler.forward(x, [h, w]);
+            }
+        }
+        self.conv_out.forward(silu(self.conv_norm_out.forward(x, &mut Norms::Own)))
+    }
+}
+
+impl UpBlock {
+    /// The `index`th block from the bottom.
+    fn load(scope: &Scope, config: &UNetConfig, index: usize) -> Self {
+        let levels = config.block_out_channels.len();
+        let channels = |level: usize| config.block_out_channels[level];
+        let level = levels - 1 - index;
+        let outputs = channels(level);
+        let layers = config.layers_per_block + 1;
+        let resnets = (0..layers).map(|i| {
+            let inputs = if i > 0 { outputs } else { channels((level + 1).min(levels - 1)) };
+            // The last skip of a level was made by the level above it (or by conv_in).
+            let skip = if i + 1 < layers { outputs } else { channels(level.saturating_sub(1)) };
+            ResnetBlock::load(&scope.sub("resnets").sub(i), inputs + skip, outputs, resnet_config(config))
+        });
+        let attentions = (0..if config.attention[level] { layers } else { 0 }).map(|i| {
+            let scope = scope.sub("attentions").sub(i);
+            Transformer2d::load(&scope, config.groups, outputs, config.cross_attention_dim, config.heads[level])
+        });
+        Self {
+            resnets: resnets.collect(),
+            attentions: attentions.collect(),
+            upsampler: (level > 0).then(|| Upsample::load(&scope.sub("upsamplers.0"), outputs)),
+        }
+    }
+}

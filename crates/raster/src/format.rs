@@ -1,0 +1,90 @@
+//! The file formats that pictures are read from and written to.
+
+use std::path::Path;
+
+use clarifier_tile::Size;
+
+/// A file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Portable Network Graphics; 8 and 16 bits.
+    Png,
+    /// JPEG; 8 bits, no alpha, sides up to 65535.
+    Jpeg,
+    /// WebP, written without loss; 8 bits, sides up to 16383.
+    WebP,
+    /// TIFF, and BigTIFF where 4 GiB do not suffice; 8 and 16 bits.
+    Tiff,
+}
+
+/// A picture that does not go into a file of that kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// An extension that is none of a known format's.
+    #[error("{0}: this program writes .png, .jpg, .webp and .tif; give the output one of these extensions")]
+    UnknownExtension(String),
+    /// A side too long.
+    #[error("a {format} holds at most {limit} pixels a side and the output is {size}; write a .png or .tif")]
+    TooLarge {
+        /// The format.
+        format: &'static str,
+        /// Its longest side.
+        limit: u32,
+        /// The picture's size.
+        size: Size,
+    },
+}
+
+impl Format {
+    /// The format of a path's extension.
+    ///
+    /// # Errors
+    /// [`FormatError::UnknownExtension`].
+    pub fn from_path(path: &Path) -> Result<Self, FormatError> {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        match extension.as_str() {
+            "png" => Ok(Self::Png),
+            "jpg" | "jpeg" => Ok(Self::Jpeg),
+            "webp" => Ok(Self::WebP),
+            "tif" | "tiff" => Ok(Self::Tiff),
+            _ => Err(FormatError::UnknownExtension(path.display().to_string())),
+        }
+    }
+
+    /// The usual extension.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::WebP => "webp",
+            Self::Tiff => "tif",
+        }
+    }
+
+    /// Whether a picture of this size fits.
+    ///
+    /// # Errors
+    /// [`FormatError::TooLarge`].
+    pub fn check_size(self, size: Size) -> Result<(), FormatError> {
+        let (format, limit) = match self {
+            Self::Jpeg => ("JPEG", 65_535),
+            Self::WebP => ("WebP", 16_383),
+            Self::Png => ("PNG", i32::MAX as u32),
+            Self::Tiff => return Ok(()),
+        };
+        if size.width > limit || size.height > limit {
+            return Err(FormatError::TooLarge { format, limit, size });
+        }
+        Ok(())
+    }
+
+    /// Whether values keep 16 bits.
+    pub fn keeps_sixteen_bits(self) -> bool {
+        matches!(self, Self::Png | Self::Tiff)
+    }
+
+    /// Whether opacity is kept.
+    pub fn keeps_alpha(self) -> bool {
+        self != Self::Jpeg
+    }
+}

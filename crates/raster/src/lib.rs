@@ -1,0 +1,23 @@
+//! One picture, in memory or on disk, read and written by regions; its codecs and its metadata.
+//!
+//! Nothing above this crate assumes that a picture fits in memory.
+
+mod decode;
+mod encode;
+mod format;
+mod metadata;
+mod planes;
+mod raster;
+mod resize;
+mod save;
+mod store;
+
+pub use decode::{DecodeError, Decoded, decode, open};
+pub use encode::{EncodeError, EncodeOptions, encode};
+pub use format::{Format, FormatError};
+pub use metadata::Metadata;
+pub use planes::Planes;
+pub use raster::{Channels, Depth, Raster, RasterError};
+pub use resize::{Filter, resize, resize_planes};
+pub use save::{SaveError, save};
+pub use store::{ByteStore, FileStore, MemoryStore, StoreKind};

@@ -1,0 +1,286 @@
+//! A picture in a byte store, read and written by regions.
+
+use std::io;
+
+use clarifier_tile::{Rect, Size};
+
+use crate::{ByteStore, Metadata, Planes, StoreKind};
+
+/// What each pixel holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    /// Luminance.
+    Grey,
+    /// Luminance and opacity.
+    GreyAlpha,
+    /// Red, green, blue.
+    Rgb,
+    /// Red, green, blue and opacity.
+    Rgba,
+}
+
+impl Channels {
+    /// How many values that is.
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::GreyAlpha => 2,
+            Self::Rgb => 3,
+            Self::Rgba => 4,
+        }
+    }
+
+    /// Whether the last one is opacity.
+    pub const fn has_alpha(self) -> bool {
+        matches!(self, Self::GreyAlpha | Self::Rgba)
+    }
+
+    /// Whether there is only luminance.
+    pub const fn is_grey(self) -> bool {
+        matches!(self, Self::Grey | Self::GreyAlpha)
+    }
+}
+
+/// How finely each value is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// 256 levels.
+    Eight,
+    /// 65536 levels.
+    Sixteen,
+}
+
+impl Depth {
+    /// Bytes of a value.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Eight => 1,
+            Self::Sixteen => 2,
+        }
+    }
+}
+
+/// Why a region could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RasterError {
+    /// The byte store failed.
+    #[error("the picture's working copy could not be read or written: {0}")]
+    Store(#[from] io::Error),
+    /// A value is not a number.
+    #[error("a pixel of the region at ({x}, {y}) is not a number")]
+    NotANumber {
+        /// Column of the region.
+        x: u32,
+        /// Row of the region.
+        y: u32,
+    },
+}
+
+/// One picture: interleaved values, row by row, in native byte order.
+pub struct Raster {
+    size: Size,
+    channels: Channels,
+    depth: Depth,
+    /// What the file said about the picture.
+    pub metadata: Metadata,
+    store: Box<dyn ByteStore>,
+}
+
+impl Raster {
+    /// A black picture.
+    ///
+    /// # Errors
+    /// If the store cannot be made.
+    pub fn new(kind: &StoreKind, size: Size, channels: Channels, depth: Depth) -> Result<Self, RasterError> {
+        let length = size.area() * (channels.count() * depth.bytes()) as u64;
+        Ok(Self { size, channels, depth, metadata: Metadata::default(), store: kind.create(length)? })
+    }
+
+    /// Columns and rows.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The whole picture.
+    pub fn area(&self) -> Rect {
+        Rect::new(0, 0, self.size)
+    }
+
+    /// What each pixel holds.
+    pub fn channels(&self) -> Channels {
+        self.channels
+    }
+
+    /// How finely each value is stored.
+    pub fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// Bytes of a pixel.
+    pub(crate) fn pixel_bytes(&self) -> usize {
+        self.channels.count() * self.depth.bytes()
+    }
+
+    fn offset(&self, x: u32, y: u32) -> u64 {
+        (u64::from(y) * u64::from(self.size.width) + u64::from(x)) * self.pixel_bytes() as u64
+    }
+
+    /// Set the stored bytes of whole rows from `y` on.
+    pub(crate) fn write_rows(&mut self, y: u32, bytes: &[u8]) -> Result<(), RasterError> {
+        Ok(self.store.write_at(self.offset(0, y), bytes)?)
+    }
+
+    /// A region, all channels, values in \[0, 1\].
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture.
+    pub fn read(&self, rect: Rect) -> Result<Planes, RasterError> {
+        assert!(rect.right() <= self.size.width && rect.bottom() <= self.size.height, "a region inside the picture");
+        let mut planes = Planes::zeros(rect.size, self.channels.count());
+        let (width, channels) = (rect.size.width as usize, self.channels.count());
+        let mut row = vec![0; width * self.pixel_bytes()];
+        for y in 0..rect.size.height {
+            self.store.read_at(self.offset(rect.x, rect.y + y), &mut row)?;
+            for channel in 0..channels {
+                let into = &mut planes.plane_mut(channel)[y as usize * width..][..width];
+                match self.depth {
+                    Depth::Eight => {
+                        for (value, pixel) in into.iter_mut().zip(row.chunks_exact(channels)) {
+                            *value = f32::from(pixel[channel]) / 255.0;
+                        }
+                    }
+                    Depth::Sixteen => {
+                        for (value, pixel) in into.iter_mut().zip(row.chunks_exact(2 * channels)) {
+                            let bytes = [pixel[2 * channel], pixel[2 * channel + 1]];
+                            *value = f32::from(u16::from_ne_bytes(bytes)) / 65535.0;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(planes)
+    }
+
+    /// A region that may reach outside, where the picture is continued by reflection about its
+    /// border pixels (`dcb|abcd|cba`), as often as necessary.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read_reflected(&self, x: i64, y: i64, size: Size) -> Result<Planes, RasterError> {
+        let columns = reflected(x, size.width, self.size.width);
+        let rows = reflected(y, size.height, self.size.height);
+        let bounds = |list: &[u32]| {
+            let (low, high) = list.iter().fold((u32::MAX, 0), |(l, h), &v| (l.min(v), h.max(v)));
+            (low, high + 1 - low)
+        };
+        let ((left, width), (top, height)) = (bounds(&columns), bounds(&rows));
+        let source = self.read(Rect::new(left, top, Size::new(width, height)))?;
+        let mut data = Vec::with_capacity(size.area() as usize * source.channels);
+        for channel in 0..source.channels {
+            let plane = source.plane(channel);
+            for row in &rows {
+                let row = &plane[(row - top) as usize * width as usize..][..width as usize];
+                data.extend(columns.iter().map(|column| row[(column - left) as usize]));
+            }
+        }
+        Ok(Planes::new(size, source.channels, data))
+    }
+
+    /// Set a region. Values are clamped to \[0, 1\] and rounded to the nearest level.
+    ///
+    /// # Errors
+    /// If the store fails or a value is NaN; then nothing of that row was written.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture or has other channels.
+    pub fn write(&mut self, x: u32, y: u32, planes: &Planes) -> Result<(), RasterError> {
+        let size = planes.size;
+        assert!(x + size.width <= self.size.width && y + size.height <= self.size.height, "a region inside the picture");
+        assert_eq!(planes.channels, self.channels.count(), "the picture's channels");
+        let (width, channels) = (size.width as usize, planes.channels);
+        let mut row = vec![0; width * self.pixel_bytes()];
+        for dy in 0..size.height {
+            for channel in 0..channels {
+                let from = &planes.plane(channel)[dy as usize * width..][..width];
+                if from.iter().any(|v| v.is_nan()) {
+                    return Err(RasterError::NotANumber { x, y: y + dy });
+                }
+                match self.depth {
+                    Depth::Eight => {
+                        for (value, pixel) in from.iter().zip(row.chunks_exact_mut(channels)) {
+                            pixel[channel] = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+                        }
+                    }
+                    Depth::Sixteen => {
+                        for (value, pixel) in from.iter().zip(row.chunks_exact_mut(2 * channels)) {
+                            let level = (value.clamp(0.0, 1.0) * 65535.0).round() as u16;
+                            pixel[2 * channel..][..2].copy_from_slice(&level.to_ne_bytes());
+                        }
+                    }
+                }
+            }
+            let offset = self.offset(x, y + dy);
+            self.store.write_at(offset, &row)?;
+        }
+        Ok(())
+    }
+}
+
+/// `count` coordinates from `start` on, reflected into `0 .. length`.
+fn reflected(start: i64, count: u32, length: u32) -> Vec<u32> {
+    let period = 2 * (i64::from(length) - 1).max(1);
+    (start..start + i64::from(count))
+        .map(|at| {
+            let at = at.rem_euclid(period);
+            // A side of one pixel has nothing to reflect: it is repeated.
+            if length == 1 { 0 } else { at.min(period - at) as u32 }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(kind: &StoreKind, depth: Depth) -> Raster {
+        let size = Size::new(5, 4);
+        let mut raster = Raster::new(kind, size, Channels::Rgb, depth).unwrap();
+        let data = (0..60).map(|i| i as f32 / 64.0).collect();
+        raster.write(0, 0, &Planes::new(size, 3, data)).unwrap();
+        raster
+    }
+
+    #[test]
+    fn both_stores_and_regions_give_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        for depth in [Depth::Eight, Depth::Sixteen] {
+            let memory = numbered(&StoreKind::Memory, depth);
+            let file = numbered(&StoreKind::File(folder.path().into()), depth);
+            let whole = memory.read(memory.area()).unwrap();
+            assert_eq!(whole, file.read(file.area()).unwrap());
+            let part = Rect::new(1, 2, Size::new(3, 2));
+            assert_eq!(file.read(part).unwrap(), whole.crop(1, 2, part.size));
+        }
+    }
+
+    #[test]
+    fn reflection_leaves_out_the_border_pixel_and_goes_on_for_ever() {
+        assert_eq!(reflected(-3, 10, 4), [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]);
+        assert_eq!(reflected(-7, 4, 2), [1, 0, 1, 0]);
+        assert_eq!(reflected(-2, 4, 1), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn values_are_rounded_clamped_and_numbers() {
+        let size = Size::new(1, 1);
+        let mut raster = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
+        raster.write(0, 0, &Planes::new(size, 3, vec![1.7, -0.2, 127.6 / 255.0])).unwrap();
+        let levels: Vec<_> = raster.read(raster.area()).unwrap().data.iter().map(|v| v * 255.0).collect();
+        assert_eq!(levels, [255.0, 0.0, 128.0]);
+        let nan = Planes::new(size, 3, vec![0.0, f32::NAN, 0.0]);
+        assert!(matches!(raster.write(0, 0, &nan), Err(RasterError::NotANumber { .. })));
+    }
+}

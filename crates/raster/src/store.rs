@@ -1,0 +1,108 @@
+//! Where a picture's bytes are kept.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+/// A fixed number of bytes, read and written at any position.
+pub trait ByteStore: Send {
+    /// Fill `into` with the bytes at `offset`.
+    ///
+    /// # Errors
+    /// If the device fails, or the range is outside the store.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Write `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// If the device fails or is full, or the range is outside the store.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Bytes in memory.
+pub struct MemoryStore(Vec<u8>);
+
+impl MemoryStore {
+    /// `length` zeros.
+    ///
+    /// # Errors
+    /// If memory does not suffice.
+    pub fn new(length: u64) -> io::Result<Self> {
+        let too_much = || io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for a picture of {length} bytes"));
+        let length = usize::try_from(length).map_err(|_| too_much())?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| too_much())?;
+        bytes.resize(length, 0);
+        Ok(Self(bytes))
+    }
+
+    fn range(&self, offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
+        let outside = || io::Error::new(io::ErrorKind::UnexpectedEof, "outside the picture's bytes");
+        let start = usize::try_from(offset).map_err(|_| outside())?;
+        let end = start.checked_add(length).filter(|end| *end <= self.0.len()).ok_or_else(outside)?;
+        Ok(start..end)
+    }
+}
+
+impl ByteStore for MemoryStore {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        into.copy_from_slice(&self.0[self.range(offset, into.len())?]);
+        Ok(())
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = self.range(offset, bytes.len())?;
+        self.0[range].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Bytes in a file without a name, which the system removes when the store is dropped.
+pub struct FileStore(File);
+
+impl FileStore {
+    /// `length` zeros in a file in `folder`.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn new(folder: &std::path::Path, length: u64) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(folder)?;
+        file.set_len(length)?;
+        Ok(Self(file))
+    }
+}
+
+impl ByteStore for FileStore {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let mut file = &self.0;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(into)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.seek(SeekFrom::Start(offset))?;
+        self.0.write_all(bytes)
+    }
+}
+
+/// Which store a new picture gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Memory.
+    Memory,
+    /// A nameless file in this folder.
+    File(PathBuf),
+}
+
+impl StoreKind {
+    /// A store of `length` zeros.
+    ///
+    /// # Errors
+    /// If memory does not suffice or the file cannot be made.
+    pub fn create(&self, length: u64) -> io::Result<Box<dyn ByteStore>> {
+        Ok(match self {
+            Self::Memory => Box::new(MemoryStore::new(length)?),
+            Self::File(folder) => Box::new(FileStore::new(folder, length)?),
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Which device does the work: a real GPU through wgpu, else burn's flex CPU backend.
+
+use burn::tensor::wgpu::wgpu;
+use burn::tensor::{DType, Device, DeviceKind};
+use clarifier_kernels::AttentionBudget;
+use serde::Serialize;
+
+/// What the user asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A real GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// A GPU, even a software one.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "gpu" => Ok(Self::Gpu),
+            "cpu" => Ok(Self::Cpu),
+            _ => Err(format!("{text:?} is no device; auto, gpu and cpu are")),
+        }
+    }
+}
+
+/// The type of the weights and of the arithmetic. The VAE and all statistics are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f16 on a GPU that computes in it, else f32.
+    #[default]
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits: half the memory, and faster on most GPUs.
+    F16,
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            _ => Err(format!("{text:?} is no precision; auto, f32 and f16 are")),
+        }
+    }
+}
+
+/// A GPU as its driver describes it.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdapterInfo {
+    /// The part's name.
+    pub name: String,
+    /// Vulkan, Metal, Dx12, Gl or BrowserWebGpu.
+    pub api: String,
+    /// Discrete, integrated, virtual, or software.
+    pub kind: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Whether this is a processor pretending to be a GPU.
+    pub software: bool,
+    /// The largest buffer, in bytes.
+    pub max_buffer: u64,
+    /// The largest part of a buffer that a kernel can see, in bytes.
+    pub max_binding: u64,
+    /// Whether kernels can compute in f16.
+    pub shader_f16: bool,
+}
+
+impl AdapterInfo {
+    fn new(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        Self {
+            api: info.backend.to_string(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "other",
+            }
+            .into(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            name: info.name,
+            max_buffer: limits.max_buffer_size,
+            max_binding: limits.max_storage_buffer_binding_size,
+            shader_f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+        }
+    }
+}
+
+/// Every adapter of this machine that can compute.
+pub async fn list() -> Vec<AdapterInfo> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    adapters
+        .iter()
+        .filter(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS))
+        .map(AdapterInfo::new)
+        .collect()
+}
+
+/// The device that was taken, and why.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// For burn.
+    pub device: Device,
+    /// `F32` or `F16`.
+    pub dtype: DType,
+    /// How much memory attention may take for scores.
+    pub attention: AttentionBudget,
+    /// The GPU, or none for the CPU.
+    pub adapter: Option<AdapterInfo>,
+    /// One sentence for the user.
+    pub reason: String,
+}
+
+/// The device asked for cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// `--device gpu` without one.
+    #[error("--device gpu: no adapter with compute shaders was found; install the GPU's driver (Vulkan, Metal or DX12), or use --device cpu")]
+    NoGpu,
+    /// The driver refused.
+    #[error("the GPU {name} could not be started ({reason}); update its driver, or use --device cpu")]
+    Start {
+        /// The part's name.
+        name: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// f16 without support for it.
+    #[error("--precision f16: {name} does not compute in f16; use --precision f32 or auto")]
+    NoF16 {
+        /// The device.
+        name: String,
+    },
+}
+
+/// Start the device that `choice` and `precision` ask for.
+///
+/// # Errors
+/// If it does not exist, does not start, or does not compute in the precision insisted on.
+pub async fn choose(choice: DeviceChoice, precision: Precision) -> Result<Backend, DeviceError> {
+    let adapters = if choice == DeviceChoice::Cpu { Vec::new() } else { list().await };
+    let real = adapters.iter().find(|a| !a.software);
+    match (choice, real, adapters.first()) {
+        (DeviceChoice::Cpu, ..) => cpu("as asked for", precision),
+        (_, Some(_), _) => gpu("a real GPU", precision).await,
+        (DeviceChoice::Gpu, None, Some(_)) => {
+            gpu("a software adapter, as insisted on; --device cpu is about ten times faster", precision).await
+        }
+        (DeviceChoice::Gpu, None, None) => Err(DeviceError::NoGpu),
+        (DeviceChoice::Auto, None, Some(_)) => {
+            cpu("the only adapter is a software one, which would be slower", precision)
+        }
+        (DeviceChoice::Auto, None, None) => cpu("no GPU was found", precision),
+    }
+}
+
+fn cpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError> {
+    if precision == Precision::F16 {
+        return Err(DeviceError::NoF16 { name: "the CPU backend".into() });
+    }
+    Ok(Backend {
+        device: Device::flex(),
+        dtype: DType::F32,
+        attention: AttentionBudget::default(),
+        adapter: None,
+        reason: format!("CPU ({reason})"),
+    })
+}
+
+async fn gpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError> {
+    let failed = |reason: String| DeviceError::Start { name: "that wgpu prefers".into(), reason };
+    let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
+    let (device, setup) = options.init_with_setup_async().await.map_err(|e| failed(e.to_string()))?;
+    let adapter = AdapterInfo::new(&setup.adapter);
+    let f16 = adapter.shader_f16 && device.supports_dtype(DType::F16);
+    let dtype = match precision {
+        Precision::F16 if !f16 => return Err(DeviceError::NoF16 { name: adapter.name }),
+        Precision::F32 => DType::F32,
+        // A software adapter has no f16 arithmetic behind its f16.
+        Precision::Auto if adapter.software || !f16 => DType::F32,
+        Precision::Auto | Precision::F16 => DType::F16,
+    };
+    Ok(Backend {
+        device,
+        dtype,
+        attention: AttentionBudget::for_buffer(adapter.max_buffer.min(adapter.max_binding)),
+        reason: format!("{} through {} ({reason})", adapter.name, adapter.api),
+        adapter: Some(adapter),
+    })
+}
