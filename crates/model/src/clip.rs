@@ -106,6 +106,11 @@ impl ClipTextEncoder {
         Ok(encoder)
     }
 
+    /// Width of the embeddings: 768.
+    pub fn width(&self) -> usize {
+        self.config.hidden_size
+    }
+
     /// The last layer's states, after the final normalisation.
     ///
     /// # Shapes

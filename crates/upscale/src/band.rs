@@ -1,0 +1,69 @@
+//! Overlapping tiles of pixels, blended and written row by row.
+
+use clarifier_raster::{Planes, Raster};
+use clarifier_tile::{Rect, Size, TileWeights};
+
+use crate::Error;
+
+/// Adds up weighted tiles that come row of tiles by row of tiles, and writes the rows that no further
+/// tile reaches: memory holds one row of tiles, whatever the picture's height.
+pub(crate) struct BandBlender<'a> {
+    target: &'a mut Raster,
+    /// Sums for the rows from `top` on, each plane `rows` high.
+    sums: Planes,
+    top: u32,
+}
+
+impl<'a> BandBlender<'a> {
+    /// For tiles that together cover `area`, of which `target` is the left top part, each up to `rows`
+    /// high.
+    pub fn new(target: &'a mut Raster, area: Size, rows: u32) -> Self {
+        Self { target, sums: Planes::zeros(Size::new(area.width, rows), 3), top: 0 }
+    }
+
+    /// Add a tile at `rect`, which no earlier tile may start below.
+    pub fn add(&mut self, rect: Rect, tile: &Planes, weights: &TileWeights) -> Result<(), Error> {
+        self.flush(rect.y)?;
+        let (width, columns) = (self.sums.size.width as usize, rect.size.width as usize);
+        for channel in 0..3 {
+            let sums = self.sums.plane_mut(channel);
+            for (dy, (row, wy)) in tile.plane(channel).chunks_exact(columns).zip(&weights.y).enumerate() {
+                let start = ((rect.y - self.top) as usize + dy) * width + rect.x as usize;
+                for ((sum, value), wx) in sums[start..start + columns].iter_mut().zip(row).zip(&weights.x) {
+                    *sum += value * wx * wy;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Write the rows above `y` and forget them.
+    fn flush(&mut self, y: u32) -> Result<(), Error> {
+        let done = y - self.top;
+        if done == 0 {
+            return Ok(());
+        }
+        let visible = self.target.size();
+        let rows = done.min(visible.height.saturating_sub(self.top));
+        if rows > 0 {
+            let part = self.sums.crop(0, 0, Size::new(visible.width, rows));
+            self.target.write(0, self.top, &part)?;
+        }
+        let (width, height) = (self.sums.size.width as usize, self.sums.size.height as usize);
+        for channel in 0..3 {
+            let plane = self.sums.plane_mut(channel);
+            let shift = (done as usize).min(height) * width;
+            plane.copy_within(shift.., 0);
+            let kept = plane.len() - shift;
+            plane[kept..].fill(0.0);
+        }
+        self.top = y;
+        Ok(())
+    }
+
+    /// Write what is left.
+    pub fn finish(mut self) -> Result<(), Error> {
+        let end = self.top + self.sums.size.height;
+        self.flush(end)
+    }
+}

@@ -1,0 +1,54 @@
+//! Why an upscale ended early.
+
+use clarifier_model::clip::UnknownToken;
+use clarifier_model::files::FileError;
+use clarifier_model::loader::LoadError;
+use clarifier_raster::RasterError;
+
+use crate::event::Phase;
+use crate::{NoiseError, SettingsError};
+
+/// Why an upscale ended early. No output was made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The observer said so.
+    #[error("cancelled")]
+    Cancelled,
+    /// A setting is out of range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A file of weights cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file of weights does not fit its network.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The noise file does not fit.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+    /// The text encoder does not fit the tokenizer.
+    #[error(transparent)]
+    Text(#[from] UnknownToken),
+    /// The picture's working copy failed: the disk is full, say.
+    #[error(transparent)]
+    Raster(#[from] RasterError),
+    /// The text encoder's width is not what the UNet takes.
+    #[error("the text encoder gives {text} values a token and the UNet takes {unet}: they are of different models")]
+    TextWidth {
+        /// The encoder's.
+        text: usize,
+        /// The UNet's.
+        unet: usize,
+    },
+    /// The device gave up.
+    #[error("the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)")]
+    Device(String),
+    /// A network produced something that is no picture.
+    #[error("{phase:?} gave values that are no numbers at tile {tile}; the weights are damaged, or try --precision f32")]
+    NotFinite {
+        /// Where.
+        phase: Phase,
+        /// Which tile, from 1.
+        tile: usize,
+    },
+}

@@ -1,0 +1,200 @@
+//! The networks of a run, loaded.
+
+use std::path::PathBuf;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use clarifier_kernels::AttentionBudget;
+use clarifier_model::clip::ClipTextEncoder;
+use clarifier_model::controlnet::ControlNet;
+use clarifier_model::esrgan::Esrgan;
+use clarifier_model::files::{Component, ComponentFile, FileError, FileKind, component, identify, open};
+use clarifier_model::loader::{LoadError, Placement, Weights};
+use clarifier_model::tokenizer::ClipTokenizer;
+use clarifier_model::unet::UNet;
+use clarifier_model::vae::Vae;
+
+use crate::device::Backend;
+use crate::enlarge::Enlarger;
+use crate::{Error, Event, Observer};
+
+/// What enlarges the picture before it is redrawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpscalerChoice {
+    /// The built-in network.
+    Lite,
+    /// No network, only resampling.
+    Lanczos,
+    /// A file of the ESRGAN family.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for UpscalerChoice {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "lite" => Self::Lite,
+            "lanczos" => Self::Lanczos,
+            path => Self::File(path.into()),
+        })
+    }
+}
+
+/// Where the diffusion networks are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiffusionPaths {
+    /// SD 1.5: a diffusers folder or a single file.
+    pub checkpoint: PathBuf,
+    /// The Tile ControlNet, likewise.
+    pub controlnet: PathBuf,
+    /// A VAE to take in place of the checkpoint's.
+    pub vae: Option<PathBuf>,
+}
+
+/// The diffusion networks.
+pub struct Diffusion {
+    /// Text to tokens.
+    pub tokenizer: ClipTokenizer,
+    /// Tokens to embeddings, in f32.
+    pub text_encoder: ClipTextEncoder,
+    /// The noise predictor.
+    pub unet: UNet,
+    /// What holds it to the picture.
+    pub controlnet: ControlNet,
+    /// Pictures to latents and back, in f32: in f16 it overflows on some pictures.
+    pub vae: Vae,
+    /// The type that UNet and ControlNet compute in.
+    pub dtype: DType,
+    pub(crate) paths: DiffusionPaths,
+}
+
+/// The networks of a run.
+pub struct Models {
+    /// The device they are on.
+    pub backend: Backend,
+    /// Before diffusion.
+    pub enlarger: Enlarger,
+    /// The diffusion networks, or none for the enlarger alone.
+    pub diffusion: Option<Diffusion>,
+}
+
+impl Models {
+    /// Load the networks, one tensor at a time.
+    ///
+    /// # Errors
+    /// If a file is missing, damaged or of another kind; [`Error::Cancelled`].
+    pub fn load(backend: &Backend, upscaler: &UpscalerChoice, paths: Option<&DiffusionPaths>, observe: Observer) -> Result<Self, Error> {
+        let enlarger = load_enlarger(backend, upscaler, observe)?;
+        let diffusion = paths.map(|paths| Diffusion::load(backend, backend.dtype, paths, observe)).transpose()?;
+        Ok(Self { backend: backend.clone(), enlarger, diffusion })
+    }
+}
+
+fn load_enlarger(backend: &Backend, upscaler: &UpscalerChoice, observe: Observer) -> Result<Enlarger, Error> {
+    let placement = placement(backend, DType::F32);
+    match upscaler {
+        UpscalerChoice::Lanczos => Ok(Enlarger::Lanczos),
+        UpscalerChoice::Lite => Ok(Enlarger::lite(&placement)),
+        UpscalerChoice::File(path) => {
+            let file = open(path)?;
+            let name = path.display().to_string();
+            let kind = identify(&*file);
+            if !matches!(kind, FileKind::Esrgan | FileKind::Unknown) {
+                let wanted = "--upscaler takes an ESRGAN file, or lite, or lanczos".into();
+                return Err(FileError::WrongKind { name, is: kind, wanted }.into());
+            }
+            let mut tell = Telling { observe, network: "upscaler", cancelled: false };
+            let network = tell.load(|on_bytes| Esrgan::load(Weights::new(&*file, name, &placement).with_progress(on_bytes)))?;
+            Ok(Enlarger::Network(network))
+        }
+    }
+}
+
+fn placement(backend: &Backend, dtype: DType) -> Placement {
+    Placement { device: backend.device.clone(), dtype, attention: backend.attention }
+}
+
+impl Diffusion {
+    /// Load the networks, UNet and ControlNet to compute in `dtype`.
+    ///
+    /// # Errors
+    /// As [`Models::load`].
+    pub fn load(backend: &Backend, dtype: DType, paths: &DiffusionPaths, observe: Observer) -> Result<Self, Error> {
+        let (half, full) = (placement(backend, dtype), placement(backend, DType::F32));
+        // All files are opened before the first byte of weights is read: a wrong one is found at once.
+        let text = component(&paths.checkpoint, Component::TextEncoder)?;
+        let unet = component(&paths.checkpoint, Component::UNet)?;
+        let vae = component(paths.vae.as_deref().unwrap_or(&paths.checkpoint), Component::Vae)?;
+        let controlnet = component(&paths.controlnet, Component::ControlNet)?;
+        let text_encoder = network("text encoder", &text, &full, observe, |w, c| ClipTextEncoder::load(w, c.config.as_ref()))?;
+        let diffusion = Self {
+            tokenizer: ClipTokenizer::new(),
+            text_encoder,
+            vae: network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref()))?,
+            controlnet: network("controlnet", &controlnet, &half, observe, |w, c| ControlNet::load(w, c.config.as_ref()))?,
+            unet: network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref()))?,
+            dtype,
+            paths: paths.clone(),
+        };
+        let (text, unet) = (diffusion.text_encoder.width(), diffusion.unet.text_width());
+        if text != unet {
+            return Err(Error::TextWidth { text, unet });
+        }
+        Ok(diffusion)
+    }
+}
+
+fn network<N>(
+    network: &'static str,
+    part: &ComponentFile,
+    placement: &Placement,
+    observe: Observer,
+    load: impl FnOnce(Weights, &ComponentFile) -> Result<N, LoadError>,
+) -> Result<N, Error> {
+    let mut tell = Telling { observe, network, cancelled: false };
+    tell.load(|on_bytes| load(Weights::new(&*part.file, part.name.clone(), placement).with_progress(on_bytes), part))
+}
+
+/// Passes a loader's progress on as events.
+struct Telling<'a> {
+    observe: Observer<'a>,
+    network: &'static str,
+    cancelled: bool,
+}
+
+impl Telling<'_> {
+    fn load<N>(&mut self, load: impl FnOnce(&dyn Fn(u64, u64)) -> Result<N, LoadError>) -> Result<N, Error> {
+        let shared = std::cell::RefCell::new(&mut *self);
+        let loaded = load(&|bytes, total| {
+            let tell = &mut **shared.borrow_mut();
+            let event = Event::Load { network: tell.network.into(), bytes, total };
+            // Loading goes on to the network's end; that takes seconds.
+            tell.cancelled |= (tell.observe)(event).is_break();
+        });
+        if self.cancelled { Err(Error::Cancelled) } else { Ok(loaded?) }
+    }
+}
+
+impl Backend {
+    /// A tensor on the device.
+    pub(crate) fn tensor<const D: usize>(&self, values: Vec<f32>, dims: [usize; D], dtype: DType) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values, dims), (&self.device, dtype))
+    }
+
+    /// For tests: burn's CPU backend.
+    pub fn flex() -> Self {
+        Self {
+            device: burn::tensor::Device::flex(),
+            dtype: DType::F32,
+            attention: AttentionBudget::default(),
+            adapter: None,
+            reason: "CPU".into(),
+        }
+    }
+}
+
+/// The values of a tensor, on the host, in f32.
+pub(crate) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+    let data = tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string()))?;
+    data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
+}

@@ -1,0 +1,285 @@
+//! Every setting of the recipe: the only place where their names, meanings, ranges and defaults stand.
+//!
+//! The program's options, the page's form and the recipe stored in an output are all made from
+//! [`Settings`] and its schema.
+
+mod describe;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use describe::{Field, Kind};
+
+/// What an upscale does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How many times as wide and high the result is; fractions are fine. More than 2 is done in stages of at most 2.
+    #[schemars(range(min = 1.0, max = 16.0))]
+    pub upscale_factor: f64,
+    /// What the picture should look like. (word:1.3) strengthens, [word] weakens, BREAK starts a new part.
+    pub prompt: String,
+    /// What it should not look like.
+    pub negative_prompt: String,
+    /// A style, put before the prompt.
+    pub stylization: String,
+    /// Which of the possible results to make; -1 draws one and says which.
+    #[schemars(range(min = -1, max = 9_007_199_254_740_991i64))]
+    pub seed: i64,
+    /// How much is redrawn ("creativity"): 0 nothing, 1 everything.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub denoise_strength: f64,
+    /// How firmly the ControlNet holds the result to the picture ("resemblance").
+    #[schemars(range(min = 0.0, max = 2.0))]
+    pub controlnet_scale: f64,
+    /// How much weaker each ControlNet block is than the next deeper one; 1 weakens none. It runs over blocks, not over time.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub controlnet_decay: f64,
+    /// How strongly the prompt counts (classifier-free guidance, "dynamic").
+    #[schemars(range(min = 1.0, max = 50.0))]
+    pub condition_scale: f64,
+    /// Width of a tile in latents, 8 pixels each ("fractality": small tiles invent more).
+    #[schemars(range(min = 8, max = 1024))]
+    pub tile_width: u32,
+    /// Height of a tile in latents, 8 pixels each.
+    #[schemars(range(min = 8, max = 1024))]
+    pub tile_height: u32,
+    /// The least overlap of neighbouring tiles in latents.
+    #[schemars(range(min = 0, max = 512))]
+    pub tile_overlap: u32,
+    /// How overlapping tiles are weighted.
+    pub tile_window: TileWindow,
+    /// Steps of the whole schedule, of which the strength's share is run.
+    #[schemars(range(min = 1, max = 1000))]
+    pub num_inference_steps: u32,
+    /// The sampler.
+    pub solver: SolverKind,
+    /// Which picture the ControlNet looks at.
+    pub hint: HintSource,
+    /// Side of a tile of the autoencoder in pixels.
+    #[schemars(range(min = 64, max = 8192))]
+    pub vae_tile: u32,
+    /// Where the autoencoder's tiles take their normalisation from.
+    pub vae_statistics: VaeStatistics,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            upscale_factor: 2.0,
+            prompt: "masterpiece, best quality, highres".into(),
+            negative_prompt: "worst quality, low quality, normal quality".into(),
+            stylization: String::new(),
+            seed: -1,
+            denoise_strength: 0.35,
+            controlnet_scale: 0.6,
+            controlnet_decay: 0.825,
+            condition_scale: 6.0,
+            tile_width: 112,
+            tile_height: 144,
+            tile_overlap: 8,
+            tile_window: TileWindow::Uniform,
+            num_inference_steps: 18,
+            solver: SolverKind::Dpmsolver,
+            hint: HintSource::Guess,
+            vae_tile: 512,
+            vae_statistics: VaeStatistics::Sampled,
+        }
+    }
+}
+
+/// How overlapping tiles are weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TileWindow {
+    /// A plain average.
+    #[default]
+    Uniform,
+    /// A bell over each tile.
+    Gaussian,
+    /// A ramp across each overlap.
+    Feather,
+}
+
+impl From<TileWindow> for clarifier_tile::Window {
+    fn from(window: TileWindow) -> Self {
+        match window {
+            TileWindow::Uniform => Self::Uniform,
+            TileWindow::Gaussian => Self::Gaussian,
+            TileWindow::Feather => Self::Feather,
+        }
+    }
+}
+
+/// The sampler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SolverKind {
+    /// DPM-Solver++(2M).
+    #[default]
+    #[serde(alias = "dpm++2m", alias = "dpm++ 2m", alias = "DPM++ 2M")]
+    Dpmsolver,
+    /// DDIM without noise.
+    #[serde(alias = "DDIM")]
+    Ddim,
+}
+
+/// Which picture the ControlNet looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HintSource {
+    /// The enlarged picture that diffusion starts from (Refiners).
+    #[default]
+    Guess,
+    /// The stage's input, enlarged smoothly (Clarity).
+    Input,
+}
+
+/// Where the autoencoder's tiles take their normalisation from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VaeStatistics {
+    /// Tiles from all over the picture, at full size.
+    #[default]
+    Sampled,
+    /// The picture reduced to one tile (Refiners).
+    Thumbnail,
+}
+
+/// A value outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SettingsError {
+    /// A number too small or too large.
+    #[error("{option} {value} is out of range; it goes from {min} to {max}")]
+    Range {
+        /// As the user types it.
+        option: String,
+        /// What was given.
+        value: f64,
+        /// The least allowed.
+        min: f64,
+        /// The greatest allowed.
+        max: f64,
+    },
+    /// No such value.
+    #[error("{option} {value:?}: {reason}")]
+    Value {
+        /// As the user types it.
+        option: String,
+        /// What was given.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No such setting.
+    #[error("there is no setting {0:?}")]
+    Unknown(String),
+    /// An overlap that leaves nothing of a tile.
+    #[error("--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger")]
+    Overlap {
+        /// The overlap.
+        overlap: u32,
+        /// The tile's shorter side.
+        side: u32,
+    },
+}
+
+impl Settings {
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let values = serde_json::to_value(self).expect("settings are plain data");
+        for field in Self::describe() {
+            let value = &values[&field.name];
+            if let (Some((min, max)), Some(value)) = (field.range, value.as_f64()) {
+                if !(min..=max).contains(&value) {
+                    return Err(SettingsError::Range { option: field.option, value, min, max });
+                }
+            } else if field.range.is_some() {
+                // A NaN has no place in JSON.
+                let (option, value) = (field.option, value.to_string());
+                return Err(SettingsError::Value { option, value, reason: "not a number".into() });
+            }
+        }
+        let side = self.tile_width.min(self.tile_height);
+        if self.tile_overlap >= side {
+            return Err(SettingsError::Overlap { overlap: self.tile_overlap, side });
+        }
+        Ok(())
+    }
+
+    /// Give the setting `name` the value that `text` says.
+    ///
+    /// # Errors
+    /// If there is no such setting, or the text is no value of its kind or outside its range.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), SettingsError> {
+        let field = Self::describe().into_iter().find(|f| f.name == name);
+        let field = field.ok_or_else(|| SettingsError::Unknown(name.into()))?;
+        let failed = |reason: String| SettingsError::Value { option: field.option.clone(), value: text.into(), reason };
+        let value = match field.kind {
+            Kind::Text | Kind::Choice => serde_json::Value::from(text),
+            Kind::Integer => text.parse::<i64>().map_err(|_| failed("not a whole number".into()))?.into(),
+            Kind::Number => text.parse::<f64>().map_err(|_| failed("not a number".into()))?.into(),
+        };
+        if let (Some((min, max)), Some(number)) = (field.range, value.as_f64()) {
+            if !(min..=max).contains(&number) {
+                return Err(SettingsError::Range { option: field.option, value: number, min, max });
+            }
+        }
+        let mut all = serde_json::to_value(&*self).expect("settings are plain data");
+        all[name] = value;
+        *self = serde_json::from_value(all).map_err(|e| failed(match field.choices.is_empty() {
+            true => e.to_string(),
+            false => format!("{} are the choices", field.choices.join(", ")),
+        }))?;
+        Ok(())
+    }
+
+    /// The prompt that the text encoder gets.
+    pub fn full_prompt(&self) -> String {
+        match self.stylization.trim() {
+            "" => self.prompt.clone(),
+            style => format!("{style}, {}", self.prompt),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_set_by_name_and_checked() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.validate(), Ok(()));
+        settings.set("upscale_factor", "3.5").unwrap();
+        settings.set("solver", "dpm++2m").unwrap();
+        settings.set("solver", "ddim").unwrap();
+        settings.set("seed", "-1").unwrap();
+        assert_eq!((settings.upscale_factor, settings.solver), (3.5, SolverKind::Ddim));
+        for (name, bad, names) in [
+            ("upscale_factor", "17", "--upscale-factor"),
+            ("denoise_strength", "much", "--denoise-strength"),
+            ("denoise_strength", "nan", "--denoise-strength"),
+            ("solver", "magic", "dpmsolver, ddim"),
+            ("tile_width", "1.5", "--tile-width"),
+        ] {
+            let message = settings.set(name, bad).unwrap_err().to_string();
+            assert!(message.contains(names), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_and_a_missing_one_has_its_default() {
+        assert!(serde_json::from_str::<Settings>(r#"{"strenght": 1}"#).is_err());
+        assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn an_overlap_as_large_as_the_tile_is_refused() {
+        let settings = Settings { tile_width: 16, tile_overlap: 16, ..Settings::default() };
+        assert!(settings.validate().unwrap_err().to_string().contains("--tile-overlap 16"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The settings as data, for the program's options and the page's form.
+
+use serde_json::Value;
+
+use super::Settings;
+
+/// What a setting's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// One of a few words.
+    Choice,
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Its name in JSON: `upscale_factor`.
+    pub name: String,
+    /// Its name on the command line: `--upscale-factor`.
+    pub option: String,
+    /// What its value is.
+    pub kind: Kind,
+    /// Its default, as one would type it.
+    pub default: String,
+    /// The least and the greatest value of a number.
+    pub range: Option<(f64, f64)>,
+    /// The words of a choice.
+    pub choices: Vec<String>,
+    /// What it does.
+    pub help: String,
+}
+
+impl Settings {
+    /// Every setting, in the order of the struct.
+    pub fn describe() -> Vec<Field> {
+        let schema = schemars::schema_for!(Settings).to_value();
+        let defaults = serde_json::to_value(Settings::default()).expect("settings are plain data");
+        let order = include_str!("../settings.rs");
+        let properties = schema["properties"].as_object().expect("a struct has properties");
+        let mut fields: Vec<_> = properties
+            .iter()
+            .map(|(name, property)| field(name, property, &schema, &defaults[name]))
+            .collect();
+        // Schemas are sorted by name; people expect the order in which the settings are declared.
+        fields.sort_by_key(|f| order.find(&format!("pub {}:", f.name)));
+        fields
+    }
+}
+
+fn field(name: &str, property: &Value, schema: &Value, default: &Value) -> Field {
+    let choices = choices(property, schema);
+    let kind = match property["type"].as_str() {
+        Some("string") => Kind::Text,
+        Some("integer") => Kind::Integer,
+        Some("number") => Kind::Number,
+        _ => Kind::Choice,
+    };
+    Field {
+        name: name.to_owned(),
+        option: format!("--{}", name.replace('_', "-")),
+        kind,
+        default: default.as_str().map_or_else(|| default.to_string(), str::to_owned),
+        range: property["minimum"].as_f64().zip(property["maximum"].as_f64()),
+        choices,
+        help: property["description"].as_str().unwrap_or_default().replace('\n', " "),
+    }
+}
+
+/// The words of the enum that `property` refers to.
+fn choices(property: &Value, schema: &Value) -> Vec<String> {
+    let Some(name) = property["$ref"].as_str().and_then(|r| r.rsplit('/').next()) else { return Vec::new() };
+    let definition = &schema["$defs"][name];
+    let listed = definition["enum"].as_array().into_iter().flatten();
+    let documented = definition["oneOf"].as_array().into_iter().flatten();
+    let mut words: Vec<String> = listed.filter_map(Value::as_str).map(str::to_owned).collect();
+    words.extend(documented.filter_map(|one| one["const"].as_str()).map(str::to_owned));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_described() {
+        let fields = Settings::describe();
+        assert_eq!(fields[0].option, "--upscale-factor");
+        assert_eq!(fields[0].range, Some((1.0, 16.0)));
+        for field in &fields {
+            assert!(!field.help.is_empty(), "{}", field.name);
+            match field.kind {
+                Kind::Integer | Kind::Number => assert!(field.range.is_some(), "{}", field.name),
+                Kind::Choice => assert!(field.choices.contains(&field.default), "{}", field.name),
+                Kind::Text => {}
+            }
+        }
+    }
+}
