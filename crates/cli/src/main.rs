@@ -1,2 +1,42 @@
 //! The program `clarifier`.
-fn main() {}
+
+mod args;
+mod devices;
+mod job;
+mod output;
+mod progress;
+mod run;
+mod store;
+
+use std::process::ExitCode;
+
+/// What a run ended with; the exit code says as much.
+enum Outcome {
+    Done,
+    /// Something could not be done; said already.
+    Failed,
+    Cancelled,
+}
+
+fn main() -> ExitCode {
+    let matches = args::command().get_matches();
+    let result = match matches.subcommand() {
+        Some(("upscale", matches)) => match job::Request::from_matches(matches) {
+            Ok(request) => run::upscale(&request),
+            // As clap does for the errors that it finds itself.
+            Err(message) => args::command().error(clap::error::ErrorKind::ValueValidation, message).exit(),
+        },
+        Some(("models", matches)) => store::command(matches).map(|()| Outcome::Done),
+        Some(("devices", matches)) => devices::print(matches.get_flag("json")).map(|()| Outcome::Done),
+        _ => unreachable!("clap asks for a subcommand"),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Outcome::Cancelled) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

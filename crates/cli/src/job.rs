@@ -1,0 +1,121 @@
+//! What the user asked for, from the command line.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use clarifier_upscale::device::{DeviceChoice, Precision};
+use clarifier_upscale::{Settings, UpscalerChoice};
+
+/// One call of `clarifier upscale`.
+pub struct Request {
+    pub inputs: Vec<PathBuf>,
+    pub output: Option<PathBuf>,
+    pub output_dir: Option<PathBuf>,
+    pub overwrite: bool,
+    pub settings: Settings,
+    pub reuse_seed: bool,
+    pub checkpoint: Option<PathBuf>,
+    pub controlnet: Option<PathBuf>,
+    pub vae: Option<PathBuf>,
+    pub upscaler: Option<UpscalerChoice>,
+    pub diffusion: bool,
+    pub device: DeviceChoice,
+    pub precision: Precision,
+    pub memory_limit: Option<u64>,
+    pub noise: Option<PathBuf>,
+    pub jpeg_quality: u8,
+    pub dry_run: bool,
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+}
+
+impl Request {
+    /// The request, or what is wrong with it.
+    pub fn from_matches(matches: &ArgMatches) -> Result<Self, String> {
+        let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+        let mut settings = match path("settings") {
+            None => Settings::default(),
+            Some(file) => {
+                let bad = |e: String| format!("--settings {}: {e}", file.display());
+                let json = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
+                serde_json::from_str(&json).map_err(|e| bad(e.to_string()))?
+            }
+        };
+        for field in Settings::describe() {
+            if let Some(value) = text(&field.name) {
+                settings.set(&field.name, value).map_err(|e| e.to_string())?;
+            }
+        }
+        settings.validate().map_err(|e| e.to_string())?;
+        let inputs: Vec<PathBuf> = matches.get_many("input").into_iter().flatten().cloned().collect();
+        let output = path("output");
+        if output.is_some() && inputs.len() > 1 {
+            return Err("-o names one result and there are several inputs; use --output-dir".into());
+        }
+        let parsed = |name: &str| text(name).expect("it has a default");
+        Ok(Self {
+            inputs,
+            output,
+            output_dir: path("output-dir"),
+            overwrite: matches.get_flag("overwrite"),
+            settings,
+            reuse_seed: matches.get_flag("reuse-seed"),
+            checkpoint: path("checkpoint"),
+            controlnet: path("controlnet"),
+            vae: path("vae"),
+            upscaler: text("upscaler").map(|t| t.parse().unwrap_or_else(|never| match never {})),
+            diffusion: !matches.get_flag("no-diffusion"),
+            device: parsed("device").parse()?,
+            precision: parsed("precision").parse()?,
+            memory_limit: text("memory-limit").map(bytes).transpose()?,
+            noise: path("noise"),
+            jpeg_quality: *matches.get_one("jpeg-quality").expect("it has a default"),
+            dry_run: matches.get_flag("dry-run"),
+            json: matches.get_flag("json"),
+            quiet: matches.get_flag("quiet"),
+            verbose: matches.get_flag("verbose"),
+        })
+    }
+}
+
+/// `8G`, `512M`, `1.5GB` or a number of bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || format!("--memory-limit {text:?}: a number with K, M, G or T, such as 8G");
+    let upper = text.trim().to_ascii_uppercase();
+    let digits = upper.trim_end_matches('B').trim_end_matches('I');
+    let (number, unit) = match digits.char_indices().last() {
+        Some((at, c)) if c.is_ascii_alphabetic() => (&digits[..at], Some(c)),
+        _ => (digits, None),
+    };
+    let shift = match unit {
+        None => 0,
+        Some('K') => 10,
+        Some('M') => 20,
+        Some('G') => 30,
+        Some('T') => 40,
+        Some(_) => return Err(bad()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| bad())?;
+    if !(number > 0.0 && number.is_finite()) {
+        return Err(bad());
+    }
+    Ok((number * f64::from(1u32 << 10).powi(shift / 10)) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(bytes("8G"), Ok(8 << 30));
+        assert_eq!(bytes("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(bytes("512mb"), Ok(512 << 20));
+        assert_eq!(bytes("1000"), Ok(1000));
+        for bad in ["", "G", "-1G", "8X", "nan"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Events to people and to programs.
+
+use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clarifier_upscale::{Event, Phase};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A bar on standard error, or now and then a line where that is no terminal.
+    Human,
+    /// Every event as a line of JSON on standard output.
+    Json,
+    /// Nothing.
+    Quiet,
+}
+
+/// The observer of one picture.
+pub struct Progress {
+    style: Style,
+    bar: ProgressBar,
+    terminal: bool,
+    cancel: Arc<AtomicBool>,
+    stage: String,
+    phase: Option<(Phase, Instant)>,
+    last_line: Instant,
+}
+
+/// How often a line is written where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    pub fn new(style: Style, cancel: Arc<AtomicBool>) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if style == Style::Human && terminal { ProgressBar::new(1) } else { ProgressBar::hidden() };
+        let template = "{prefix} {wide_bar} {pos}/{len} {msg}";
+        bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+        Self { style, bar, terminal, cancel, stage: String::new(), phase: None, last_line: Instant::now() }
+    }
+
+    /// Take notice of an event.
+    pub fn observe(&mut self, event: Event) -> ControlFlow<()> {
+        match self.style {
+            Style::Quiet => {}
+            Style::Json => print_json(&event),
+            Style::Human => self.show(&event),
+        }
+        if self.cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn show(&mut self, event: &Event) {
+        match event {
+            Event::Load { network, bytes, total } => {
+                self.bar.set_prefix(format!("loading {network}"));
+                self.bar.set_length(total >> 20);
+                self.bar.set_position(bytes >> 20);
+                self.bar.set_message("MB");
+            }
+            Event::Stage { stage, stages, width, height, .. } => {
+                self.stage = match stages {
+                    1 => format!("to {width} × {height}"),
+                    _ => format!("stage {stage} of {stages}, to {width} × {height}"),
+                };
+                self.line(&self.stage);
+            }
+            Event::Tile { phase, done, total } => self.tile(*phase, *done, *total),
+            Event::Warning { message } => self.line(&format!("warning: {message}")),
+        }
+    }
+
+    fn tile(&mut self, phase: Phase, done: usize, total: usize) {
+        let begun = match self.phase {
+            Some((current, begun)) if current == phase && done > 1 => begun,
+            _ => {
+                let now = Instant::now();
+                self.phase = Some((phase, now));
+                now
+            }
+        };
+        let verb = match phase {
+            Phase::Enlarge => "enlarging",
+            Phase::Encode => "encoding",
+            Phase::Diffuse => "redrawing",
+            Phase::Decode => "decoding",
+        };
+        // The first tile set the clock, so it measures the ones after it.
+        let left = (done > 1).then(|| begun.elapsed().mul_f64((total - done) as f64 / (done - 1) as f64));
+        let left = left.map_or_else(String::new, |left| format!("{} left", human(left)));
+        self.bar.set_prefix(verb);
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(left.clone());
+        if !self.terminal && self.last_line.elapsed() > LINE_EVERY {
+            self.line(&format!("{verb}: {done} of {total} tiles {left}"));
+            self.last_line = Instant::now();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    /// Take the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A line of JSON on standard output. A reader that has gone away is no error of ours.
+pub fn print_json(value: &impl serde::Serialize) {
+    let line = serde_json::to_string(value).expect("plain data");
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// `1 h 5 min`, `3 min 20 s`, `12 s`.
+pub fn human(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}

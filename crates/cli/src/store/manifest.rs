@@ -1,0 +1,44 @@
+//! The models that can be downloaded: data, in `manifest.json`.
+
+use serde::Deserialize;
+
+/// One file on the hub.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// What the user types.
+    pub name: String,
+    /// What it is.
+    pub role: String,
+    /// Owner and repository on the hub.
+    pub repo: String,
+    /// The file in it.
+    pub file: String,
+    /// The first digits of its hash, where its author published them. All else is checked against the
+    /// hash that the hub itself states for the file.
+    #[serde(default)]
+    pub sha256_start: String,
+    /// Its licence.
+    pub licence: String,
+    /// Never downloaded unless named.
+    #[serde(default)]
+    pub non_commercial: bool,
+    /// Part of the recommended set.
+    #[serde(default)]
+    pub recommended: bool,
+}
+
+/// All of them.
+pub fn models() -> Vec<Model> {
+    serde_json::from_str(include_str!("manifest.json")).expect("the built-in list is well-formed")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_non_commercial_is_recommended_and_names_differ() {
+        let models = super::models();
+        assert!(models.iter().all(|m| !(m.recommended && m.non_commercial)));
+        assert!(models.iter().enumerate().all(|(i, a)| models[..i].iter().all(|b| a.name != b.name)));
+    }
+}

@@ -1,0 +1,79 @@
+//! The model store: the Hugging Face cache, shared with the ecosystem's other tools.
+
+mod cache;
+mod download;
+mod http;
+mod manifest;
+mod verify;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::ArgMatches;
+
+use cache::Cache;
+use manifest::Model;
+
+/// A model's file, if it is here.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let model = manifest::models().into_iter().find(|m| m.name == name)?;
+    Cache::from_environment().ok()?.find(&model)
+}
+
+/// `clarifier models …`.
+pub fn command(matches: &ArgMatches) -> Result<()> {
+    let (verb, matches) = matches.subcommand().expect("clap asks for one");
+    let names: Vec<&String> = matches.try_get_many("name").ok().flatten().into_iter().flatten().collect();
+    let cache = Cache::from_environment()?;
+    match verb {
+        "list" => list(&cache),
+        "pull" => return pull(&cache, &chosen(&names, |m| m.recommended && !m.non_commercial)?),
+        "path" if names.is_empty() => println!("{}", cache.folder().display()),
+        "path" => {
+            for model in chosen(&names, |_| false)? {
+                match cache.find(&model) {
+                    Some(path) => println!("{}", path.display()),
+                    None => bail!("{} is not here; `clarifier models pull {}` downloads it", model.name, model.name),
+                }
+            }
+        }
+        _ => return verify::verify(&cache, &chosen(&names, |m| cache.find(m).is_some())?),
+    }
+    Ok(())
+}
+
+/// The models of these names, or those that `default` picks where no name is given.
+fn chosen(names: &[&String], default: impl Fn(&Model) -> bool) -> Result<Vec<Model>> {
+    let all = manifest::models();
+    if names.is_empty() {
+        return Ok(all.into_iter().filter(default).collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let known: Vec<_> = all.iter().map(|m| m.name.as_str()).collect();
+            let found = all.iter().find(|m| m.name == **name).cloned();
+            found.ok_or_else(|| anyhow::anyhow!("there is no model {name:?}; there are {}", known.join(", ")))
+        })
+        .collect()
+}
+
+fn list(cache: &Cache) {
+    for model in manifest::models() {
+        let state = if cache.find(&model).is_some() { "here" } else { "-" };
+        let set = if model.recommended { "recommended" } else { "" };
+        println!("{:<18} {:<5} {:<12} {} ({})", model.name, state, set, model.role, model.licence);
+    }
+}
+
+/// Download each, its licence first.
+fn pull(cache: &Cache, models: &[Model]) -> Result<()> {
+    for model in models {
+        println!("{}: {}, from {}", model.name, model.role, model.repo);
+        let note = if model.non_commercial { " (NOT for commercial use)" } else { "" };
+        println!("  licence: {}{note}", model.licence);
+        let path = download::pull(cache, model).with_context(|| model.name.clone())?;
+        println!("  {}", path.display());
+    }
+    Ok(())
+}
