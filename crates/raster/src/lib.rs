@@ -4,6 +4,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod fixtures;
 mod format;
 mod metadata;
 mod planes;
