@@ -78,12 +78,12 @@ impl Default for Settings {
             tile_width: 112,
             tile_height: 144,
             tile_overlap: 8,
-            tile_window: TileWindow::Uniform,
+            tile_window: TileWindow::Feather,
             num_inference_steps: 18,
             solver: SolverKind::Dpmsolver,
             hint: HintSource::Guess,
-            vae_tile: 512,
-            vae_statistics: VaeStatistics::Sampled,
+            vae_tile: 768,
+            vae_statistics: VaeStatistics::Thumbnail,
         }
     }
 }
@@ -92,12 +92,12 @@ impl Default for Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TileWindow {
-    /// A plain average.
-    #[default]
+    /// A plain average, as MultiDiffusion and Refiners do.
     Uniform,
     /// A bell over each tile.
     Gaussian,
-    /// A ramp across each overlap.
+    /// A ramp across each overlap: the least visible.
+    #[default]
     Feather,
 }
 
@@ -139,11 +139,11 @@ pub enum HintSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VaeStatistics {
-    /// Tiles from all over the picture, at full size.
-    #[default]
-    Sampled,
     /// The picture reduced to one tile (Refiners).
+    #[default]
     Thumbnail,
+    /// The picture's corners at full size.
+    Sampled,
 }
 
 /// A value outside its range.

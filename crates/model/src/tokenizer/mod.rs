@@ -12,7 +12,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::normalizers::replace::ReplacePattern;
-use tokenizers::{SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 pub use prompt::{Chunk, pad_to_same_length};
 pub use syntax::{LoraTag, Piece, Prompt};
@@ -79,6 +79,8 @@ impl ClipTokenizer {
         let words = split.expect("a valid pattern");
         let pre_tokenizers = vec![words.into(), ByteLevel::new(false, true, true).into()];
         tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(pre_tokenizers)));
+        let special = ["<|startoftext|>", "<|endoftext|>"].map(|word| AddedToken::from(word, true));
+        tokenizer.add_special_tokens(special).expect("they are in the vocabulary");
         Self { tokenizer }
     }
 

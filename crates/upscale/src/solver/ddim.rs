@@ -27,10 +27,9 @@ impl Ddim {
     pub fn step(&mut self, index: usize, x: &mut [f32], eps: &[f32]) {
         let (now, next) = (self.alphas[index], self.alphas[index + 1]);
         let keep = (next / now).sqrt();
-        let add = ((1.0 - next).sqrt() - keep * (1.0 - now).sqrt()) as f32;
-        let keep = keep as f32;
+        let add = (1.0 - next).sqrt() - keep * (1.0 - now).sqrt();
         for (x, e) in x.iter_mut().zip(eps) {
-            *x = keep * *x + add * e;
+            *x = (keep * f64::from(*x) + add * f64::from(*e)) as f32;
         }
     }
 }

@@ -8,7 +8,7 @@ pub(super) struct DpmSolver {
     /// σ of each step, and where the last one ends: σ of timestep 0, as Refiners has it, not 0.
     sigmas: Vec<f64>,
     /// The picture predicted at the previous step.
-    previous: Option<Vec<f32>>,
+    previous: Option<Vec<f64>>,
 }
 
 impl DpmSolver {
@@ -27,31 +27,27 @@ impl DpmSolver {
         &self.timesteps
     }
 
-    /// First order without history, else second order; the constants in f64.
+    /// First order without history, else second order. In f64: at large σ the predicted picture is a
+    /// small difference of large numbers.
     pub fn step(&mut self, index: usize, x: &mut [f32], eps: &[f32]) {
         let (now, next) = (self.sigmas[index], self.sigmas[index + 1]);
         let (alpha_now, alpha_next) = (alpha(now), alpha(next));
         // The picture that ε implies: (x − σ_t ε)/α_t, with σ_t = σ·α.
-        let (of_x, of_eps) = ((1.0 / alpha_now) as f32, now as f32);
-        let predicted: Vec<f32> = x.iter().zip(eps).map(|(x, e)| of_x * x - of_eps * e).collect();
+        let picture = |(x, e): (&f32, &f32)| f64::from(*x) / alpha_now - now * f64::from(*e);
+        let predicted: Vec<f64> = x.iter().zip(eps).map(picture).collect();
         let h = now.ln() - next.ln();
-        let keep = (alpha_next * next / (alpha_now * now)) as f32;
+        let keep = alpha_next * next / (alpha_now * now);
         let gain = alpha_next * -(-h).exp_m1();
-        match self.previous.take() {
-            None => {
-                let gain = gain as f32;
-                for (x, p) in x.iter_mut().zip(&predicted) {
-                    *x = keep * *x + gain * p;
-                }
-            }
-            Some(previous) => {
-                let h_before = self.sigmas[index - 1].ln() - now.ln();
-                let r = h_before / h;
-                let (of_new, of_old) = ((gain * (1.0 + 0.5 / r)) as f32, (-gain * 0.5 / r) as f32);
-                for ((x, new), old) in x.iter_mut().zip(&predicted).zip(&previous) {
-                    *x = keep * *x + of_new * new + of_old * old;
-                }
-            }
+        // How much the change since the previous step counts.
+        let trend = match index.checked_sub(1) {
+            Some(before) if self.previous.is_some() => 0.5 * h / (self.sigmas[before].ln() - now.ln()),
+            _ => 0.0,
+        };
+        let previous = self.previous.take();
+        for (i, x) in x.iter_mut().enumerate() {
+            let new = predicted[i];
+            let old = previous.as_ref().map_or(new, |previous| previous[i]);
+            *x = (keep * f64::from(*x) + gain * (new + trend * (new - old))) as f32;
         }
         self.previous = Some(predicted);
     }

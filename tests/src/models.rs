@@ -1,0 +1,46 @@
+//! Whole models by formula, in the real file formats.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::json;
+use crate::weights::{Entry, Stored, write_safetensors};
+
+/// How large the networks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// A few channels.
+    Tiny,
+    /// Those of SD 1.5.
+    Full,
+}
+
+impl Scale {
+    /// `tiny` or `full`, as in the fixtures' names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// The tensors of a manifest.
+pub fn entries(tensors: &Value) -> Vec<Entry> {
+    let shape = |v: &Value| v.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+    let list = tensors.as_object().unwrap().iter();
+    list.map(|(name, s)| Entry { name: name.clone(), formula: name.clone(), shape: shape(s) }).collect()
+}
+
+/// A diffusers folder with `unet/`, `vae/`, `text_encoder/` and `controlnet/`.
+pub fn write_diffusers(folder: &Path, scale: Scale, stored: Stored) {
+    let manifest = json(&format!("manifest_{}.json", scale.name()));
+    for (part, content) in manifest.as_object().unwrap() {
+        let folder = folder.join(part);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.json"), content["config"].to_string()).unwrap();
+        let file = if part == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
+        write_safetensors(&folder.join(format!("{file}.safetensors")), &entries(&content["tensors"]), stored);
+    }
+}

@@ -1,0 +1,104 @@
+//! Files of weights: every layout loads, every wrong file is refused by name.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use clarifier_model::files::{Component, component, open};
+use clarifier_model::loader::{Placement, Weights};
+use clarifier_model::unet::UNet;
+use clarifier_tests::models::{Scale, entries, write_diffusers};
+use clarifier_tests::weights::{Entry, Stored, weight, write_safetensors};
+use clarifier_tests::{fixture, json};
+
+fn message<T>(result: Result<T, impl std::fmt::Display>) -> String {
+    match result {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn wrong_files_are_refused_by_name() {
+    let file = |name: &str| fixture("esrgan").join(name);
+    let checkpoint = |name: &str| message(component(&file(name), Component::UNet));
+    assert!(checkpoint("lora.safetensors").contains("this is a LoRA"));
+    assert!(checkpoint("sdxl.safetensors").contains("this is an SDXL checkpoint"));
+    assert!(checkpoint("srvgg.pth").contains("this is an ESRGAN enlarger"));
+    assert!(checkpoint("header_8eb.safetensors").contains("header claims"));
+    let evil = message(open(&file("evil.pth")));
+    assert!(evil.contains("system") && evil.contains("refused"), "{evil}");
+    assert!(!Path::new("clarifier-was-here").exists(), "the pickle was run");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    assert!(message(open(&path("empty.safetensors", b""))).contains("empty"));
+    assert!(message(open(&path("text.safetensors", b"hello, this is no such file"))).contains("header claims"));
+    assert!(message(open(&path("text.pth", b"hello"))).contains("neither a safetensors nor a PyTorch file"));
+    assert!(message(component(folder.path(), Component::Vae)).contains("there is no vae/"));
+    assert!(message(open(&folder.path().join("missing.safetensors"))).contains("missing.safetensors"));
+    let whole = std::fs::read(fixture("networks_tiny.safetensors")).unwrap();
+    assert!(message(open(&path("cut.safetensors", &whole[..whole.len() - 100]))).contains("100 bytes are missing"));
+}
+
+fn load_unet(path: &Path) -> Result<UNet, String> {
+    let part = component(path, Component::UNet).map_err(|e| e.to_string())?;
+    let placement = Placement::f32(&Device::flex());
+    UNet::load(Weights::new(&*part.file, "unet.safetensors", &placement), part.config.as_ref()).map_err(|e| e.to_string())
+}
+
+#[test]
+fn every_key_that_does_not_fit_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut list = entries(&json("manifest_tiny.json")["unet"]["tensors"]);
+    list.retain(|e| e.name != "conv_out.bias" && e.name != "mid_block.resnets.0.norm1.weight");
+    list.iter_mut().find(|e| e.name == "conv_norm_out.weight").unwrap().shape = vec![31];
+    list.push(Entry { name: "surplus.weight".into(), formula: "surplus".into(), shape: vec![2] });
+    let path = folder.path().join("unet.safetensors");
+    write_safetensors(&path, &list, Stored::F16);
+    let message = message(load_unet(&path));
+    for part in ["unet.safetensors", "2 missing (mid_block.resnets.0.norm1.weight, conv_out.bias)", "1 unknown (surplus.weight)", "conv_norm_out.weight is [31], not [32]"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn not_a_number_in_the_weights_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = entries(&json("manifest_tiny.json")["unet"]["tensors"]);
+    let path = folder.path().join("unet.safetensors");
+    write_safetensors(&path, &list, Stored::F32);
+    // The last tensor's last value.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let message = message(load_unet(&path));
+    assert!(message.contains(&list.last().unwrap().name) && message.contains("NaN"), "{message}");
+}
+
+#[test]
+fn sharded_and_half_precision_folders_load() {
+    let folder = tempfile::tempdir().unwrap();
+    write_diffusers(folder.path(), Scale::Tiny, Stored::F16);
+    let unet = folder.path().join("unet");
+    let list = entries(&json("manifest_tiny.json")["unet"]["tensors"]);
+    let whole = unet.join("diffusion_pytorch_model.safetensors");
+    std::fs::rename(&whole, unet.join("diffusion_pytorch_model.fp16.safetensors")).unwrap();
+    load_unet(folder.path()).unwrap();
+    let mut map = serde_json::Map::new();
+    let (a, b) = list.split_at(100);
+    for (name, part) in [("a.safetensors", a), ("b.safetensors", b)] {
+        write_safetensors(&unet.join(name), part, Stored::F32);
+        part.iter().for_each(|e| drop(map.insert(e.name.clone(), name.into())));
+    }
+    std::fs::remove_file(unet.join("diffusion_pytorch_model.fp16.safetensors")).unwrap();
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(unet.join("diffusion_pytorch_model.safetensors.index.json"), index).unwrap();
+    load_unet(folder.path()).unwrap();
+    let part = component(folder.path(), Component::UNet).unwrap();
+    let last = list.last().unwrap();
+    assert_eq!(part.file.read(&last.name).unwrap(), weight(&last.name, &last.shape));
+}

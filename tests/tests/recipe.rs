@@ -1,0 +1,176 @@
+//! The whole recipe against a Python one, and against itself.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, open};
+use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::weights::Stored;
+use clarifier_tests::{fixture, json, psnr};
+use burn::tensor::Tensor;
+use clarifier_tile::{Size, TileGrid};
+use clarifier_upscale::device::Backend;
+use clarifier_upscale::{
+    Conditioning, DiffusionPaths, Event, Job, Models, Settings, Solver, SolverKind, TileWindow, UpscalerChoice, VaeStatistics,
+    diffuse, encode, output_size, upscale,
+};
+
+/// The tiny networks on a device.
+pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
+    write_diffusers(folder, Scale::Tiny, Stored::F32);
+    let paths = DiffusionPaths { checkpoint: folder.into(), controlnet: folder.into(), vae: None };
+    Models::load(backend, &UpscalerChoice::Lanczos, Some(&paths), &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// The result of `settings` on `input`, and its planes.
+pub fn run(models: &mut Models, input: &Raster, settings: &Settings, noise: Option<&Path>) -> Planes {
+    let size = output_size(input.size(), settings.upscale_factor);
+    let mut output = Raster::new(&StoreKind::Memory, size, input.channels(), Depth::Eight).unwrap();
+    let job = Job { seed: 7, noise: noise.map(Into::into), scratch: StoreKind::Memory };
+    pollster::block_on(upscale(models, input, &mut output, settings, &job, &mut |_| ControlFlow::Continue(()))).unwrap();
+    output.read(output.area()).unwrap()
+}
+
+pub fn fixture_settings(solver: SolverKind) -> Settings {
+    Settings { solver, ..serde_json::from_value(json("recipe/settings.json")).unwrap() }
+}
+
+/// The fixture's run on a device, against the Python reference: PSNR in dB.
+pub fn against_python(backend: &Backend, solver: SolverKind, name: &str) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), backend);
+    let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
+    let result = run(&mut models, &input, &fixture_settings(solver), Some(&fixture("recipe/noise.safetensors")));
+    let expected = open(&fixture(&format!("recipe/{name}.png")), &StoreKind::Memory).unwrap();
+    assert_eq!(expected.format, Format::Png);
+    psnr(&result.data, &expected.raster.read(expected.raster.area()).unwrap().data)
+}
+
+#[test]
+fn the_whole_recipe_matches_diffusers() {
+    for (solver, name) in [(SolverKind::Dpmsolver, "dpmsolver"), (SolverKind::Ddim, "ddim")] {
+        let psnr = against_python(&Backend::flex(), solver, name);
+        println!("{name}: {psnr:.1} dB");
+        // The bound. Half a level of 8 bits everywhere would be 54 dB.
+        assert!(psnr >= 50.0, "{name}: {psnr} dB");
+    }
+}
+
+/// A picture without any edge.
+fn smooth(size: Size) -> Raster {
+    let mut raster = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Sixteen).unwrap();
+    let value = |c: usize, x: f32, y: f32| 0.5 + 0.3 * (x * 2.0 + c as f32).sin() * (y * 1.5 - c as f32).cos();
+    let (w, h) = (size.width as usize, size.height as usize);
+    let data = (0..3 * w * h).map(|i| value(i / (w * h), (i % w) as f32 / w as f32, (i / w % h) as f32 / h as f32)).collect();
+    raster.write(0, 0, &Planes::new(size, 3, data)).unwrap();
+    raster
+}
+
+fn go() -> impl FnMut(Event) -> ControlFlow<()> {
+    |_| ControlFlow::Continue(())
+}
+
+/// Mean gradient of the redrawn latents of a smooth picture across the borders of their tiles, in
+/// units of that elsewhere; the start is free of noise.
+fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64 {
+    let backend = Backend::flex();
+    let input = smooth(Size::new(2048, 256));
+    let diffusion = models.diffusion.as_mut().unwrap();
+    let mut canvas = pollster::block_on(encode(&backend, diffusion, &input, 8192, VaeStatistics::Thumbnail, &mut go())).unwrap();
+    let text = Tensor::zeros([1, 77, 32], &backend.device);
+    let settings = Settings { tile_width: 32, tile_height: 32, tile_overlap: overlap, tile_window: window, ..Settings::default() };
+    let solver = Solver::new(SolverKind::Ddim, 18, 0.12);
+    let conditioning = Conditioning::new(text.clone(), text);
+    pollster::block_on(diffuse(&backend, diffusion, &mut canvas, &input, &conditioning, solver, &settings, &mut go())).unwrap();
+    let width = canvas.size.width as usize;
+    let gradient = |x: usize| canvas.data.chunks_exact(width).map(|row| f64::from((row[x] - row[x - 1]).abs())).sum::<f64>();
+    let grid = TileGrid::new(canvas.size, Size::new(32, 32), overlap).unwrap();
+    let mut borders: Vec<usize> = grid.iter().flat_map(|r| [r.x as usize, r.right() as usize]).filter(|x| *x > 0 && *x < width).collect();
+    borders.dedup();
+    let mean = |columns: &mut dyn Iterator<Item = usize>| {
+        let list: Vec<f64> = columns.map(gradient).collect();
+        list.iter().sum::<f64>() / list.len() as f64
+    };
+    // Not the picture's own border, which zero padding bends in one tile as in many.
+    let ratio = mean(&mut borders.iter().copied()) / mean(&mut (8..width - 8).filter(|x| !borders.contains(x)));
+    println!("{window:?}, overlap {overlap}: {ratio:.4}");
+    ratio
+}
+
+#[test]
+fn diffusion_tiles_leave_no_seam() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    let ratio = border_gradient(&mut models, Settings::default().tile_window, 8);
+    assert!((ratio - 1.0).abs() < 0.02, "{ratio}");
+    // What the test must be able to see: tiles that only touch.
+    let seam = border_gradient(&mut models, TileWindow::Uniform, 0);
+    assert!(seam > 1.5, "tiles without overlap: {seam}");
+}
+
+#[test]
+fn tiles_of_the_autoencoder_agree_with_the_whole() {
+    let backend = Backend::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let models = tiny_models(folder.path(), &backend);
+    let diffusion = models.diffusion.as_ref().unwrap();
+    let input = smooth(Size::new(320, 192));
+    let latents = |tile, statistics| pollster::block_on(encode(&backend, diffusion, &input, tile, statistics, &mut go())).unwrap();
+    let whole = latents(320, VaeStatistics::Thumbnail);
+    let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
+    for statistics in [VaeStatistics::Thumbnail, VaeStatistics::Sampled] {
+        assert_eq!(latents(8192, statistics), whole, "one tile is the whole");
+        let tiled = latents(256, statistics);
+        let difference = power(&mut whole.data.iter().zip(&tiled.data).map(|(a, b)| a - b));
+        let ratio = 10.0 * (power(&mut whole.data.iter().copied()) / difference).log10();
+        println!("{statistics:?}: {ratio:.1} dB");
+        // A random network sees the whole picture in each latent, through its attention; a tile cannot.
+        assert!(statistics != VaeStatistics::Thumbnail || ratio > 8.0, "{statistics:?}: {ratio} dB");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_bytes_and_another_seed_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    let input = || open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
+    let settings = Settings { tile_width: 16, tile_height: 16, ..fixture_settings(SolverKind::Ddim) };
+    let mut results = Vec::new();
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        results.push(pool.install(|| run(&mut models, &input(), &settings, None)));
+    }
+    assert!(results[0] == results[1] && results[1] == results[2], "the number of threads must not matter");
+    let other = run(&mut models, &input(), &Settings { denoise_strength: 0.5, ..settings }, None);
+    assert_ne!(results[0], other);
+}
+
+#[test]
+fn odd_sizes_and_several_stages_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    let settings = Settings { num_inference_steps: 4, tile_width: 16, tile_height: 16, tile_overlap: 4, ..Settings::default() };
+    for (width, height, factor) in [(1, 1, 2.0), (1, 90, 2.0), (13, 7, 3.0), (37, 21, 1.0), (20, 20, 1.7)] {
+        let settings = Settings { upscale_factor: factor, ..settings.clone() };
+        let result = run(&mut models, &smooth(Size::new(width, height)), &settings, None);
+        let side = |n: u32| (f64::from(n) * factor).round() as u32;
+        assert_eq!(result.size, Size::new(side(width), side(height)));
+    }
+}
+
+#[test]
+fn a_run_can_be_cancelled_at_any_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
+    let settings = fixture_settings(SolverKind::Ddim);
+    let mut output = Raster::new(&StoreKind::Memory, output_size(input.size(), 2.0), Channels::Rgb, Depth::Eight).unwrap();
+    let job = Job { seed: 7, noise: None, scratch: StoreKind::Memory };
+    let mut seen = 0;
+    let result = pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut |event| {
+        seen += 1;
+        if matches!(event, Event::Tile { done: 5, .. }) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }));
+    assert!(matches!(result, Err(clarifier_upscale::Error::Cancelled)));
+    assert!(seen < 12, "{seen} events: it went on");
+}

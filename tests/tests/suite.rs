@@ -1,0 +1,7 @@
+//! All tests that need a model, in one program: each links the whole engine.
+
+mod files;
+mod gpu;
+mod host;
+mod networks;
+mod recipe;
