@@ -1,0 +1,172 @@
+//! `clarifier upscale`: results, formats, bad input.
+
+use std::path::Path;
+
+use image::{DynamicImage, ImageBuffer, ImageReader, Rgb, Rgba};
+
+use crate::{clarifier, command, demo, stderr};
+
+/// A small picture, not symmetric in any way.
+fn picture(width: u32, height: u32) -> DynamicImage {
+    let pixel = |x: u32, y: u32| Rgb([(7 * x % 256) as u8, (11 * y % 256) as u8, ((x * y) % 256) as u8]);
+    DynamicImage::ImageRgb8(ImageBuffer::from_fn(width, height, pixel))
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_demo_is_enlarged_offline_and_named_after_its_factor() {
+    let home = tempfile::tempdir().unwrap();
+    let input = home.path().join("cat.png");
+    std::fs::copy(demo(), &input).unwrap();
+    let output = clarifier(home.path(), &["upscale", "cat.png", "--device", "cpu"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("models pull"), "it says how to get the rest");
+    let result = ImageReader::open(home.path().join("cat_2x.png")).unwrap().decode().unwrap();
+    assert_eq!((result.width(), result.height()), (902, 600));
+    // Reduced again, it is the picture it came from: nothing has moved or changed colour.
+    let back = result.resize_exact(451, 300, image::imageops::FilterType::Triangle).to_rgb8();
+    let original = ImageReader::open(&input).unwrap().decode().unwrap().to_rgb8();
+    let difference: u64 = back.iter().zip(original.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    assert!(difference / (451 * 300 * 3) < 4, "{difference}");
+    // A second time would overwrite it.
+    let again = clarifier(home.path(), &["upscale", "cat.png", "--device", "cpu"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("it exists already"));
+}
+
+#[test]
+fn every_format_keeps_size_depth_and_alpha() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    picture(20, 12).save(path("rgb.jpg")).unwrap();
+    picture(20, 12).to_luma8().save(path("grey.png")).unwrap();
+    let sixteen = ImageBuffer::from_fn(20, 12, |x, y| Rgb([(x * 3000) as u16, (y * 5000) as u16, 777]));
+    DynamicImage::ImageRgb16(sixteen).save(path("sixteen.tif")).unwrap();
+    let alpha = ImageBuffer::from_fn(20, 12, |x, y| Rgba([200, 100, 50, if x < 10 { 255 } else { (y * 20) as u8 }]));
+    DynamicImage::ImageRgba8(alpha).save(path("alpha.webp")).unwrap();
+    let args = ["upscale", "rgb.jpg", "grey.png", "sixteen.tif", "alpha.webp", "--output-dir", "out", "--device", "cpu", "-q"];
+    let output = clarifier(home.path(), &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let open = |name: &str| ImageReader::open(path("out").join(name)).unwrap().decode().unwrap();
+    for (name, colour) in [
+        ("rgb_2x.jpg", image::ColorType::Rgb8),
+        ("grey_2x.png", image::ColorType::L8),
+        ("sixteen_2x.tif", image::ColorType::Rgb16),
+        ("alpha_2x.webp", image::ColorType::Rgba8),
+    ] {
+        let result = open(name);
+        assert_eq!((result.width(), result.height(), result.color()), (40, 24, colour), "{name}");
+    }
+    let alpha = open("alpha_2x.webp").to_rgba8();
+    assert_eq!(alpha.get_pixel(5, 12).0[3], 255);
+    assert!(alpha.get_pixel(35, 1).0[3] < 40);
+}
+
+#[test]
+fn tiny_and_thin_pictures_work() {
+    let home = tempfile::tempdir().unwrap();
+    picture(1, 1).save(home.path().join("dot.png")).unwrap();
+    picture(5000, 1).save(home.path().join("line.png")).unwrap();
+    let output = clarifier(home.path(), &["upscale", "dot.png", "line.png", "--device", "cpu", "--upscale-factor", "3"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let size = |name: &str| image::image_dimensions(home.path().join(name)).unwrap();
+    assert_eq!((size("dot_3x.png"), size("line_3x.png")), ((3, 3), (15000, 3)));
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_no_file() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    std::fs::write(path("text.png"), "this is no picture").unwrap();
+    std::fs::write(path("empty.jpg"), "").unwrap();
+    picture(200, 200).save(path("whole.jpg")).unwrap();
+    picture(8, 8).save(path("good.png")).unwrap();
+    let bytes = std::fs::read(path("whole.jpg")).unwrap();
+    std::fs::write(path("cut.jpg"), &bytes[..bytes.len() / 3]).unwrap();
+    // The header of a PNG of 4 billion × 4 billion pixels.
+    let mut huge = std::fs::read(path("good.png")).unwrap();
+    huge[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+    std::fs::write(path("huge.png"), huge).unwrap();
+    let esrgan = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/esrgan");
+    let model = |name: &str| esrgan.join(name).display().to_string();
+    let before = files(home.path());
+    for (args, code, says) in [
+        (vec!["text.png"], 1, "text.png: not a picture"),
+        (vec!["empty.jpg"], 1, "empty.jpg: the file is empty"),
+        (vec!["cut.jpg"], 1, "cut.jpg: damaged or cut off"),
+        (vec!["huge.png"], 1, "huge.png:"),
+        (vec!["missing.png"], 1, "missing.png"),
+        (vec!["good.png", "-o", "no/such/folder/out.png"], 1, "there is no folder no/such/folder"),
+        (vec!["good.png", "-o", "out.gif"], 1, "out.gif: this program writes"),
+        (vec!["good.png", "-o", "/proc/out.png"], 1, "/proc/out.png: cannot be written"),
+        (vec!["good.png", "-o", "big.webp", "--upscale-factor", "16", "--output-dir", "x"], 2, "cannot be used with"),
+        (vec!["good.png", "--upscale-factor", "99"], 2, "--upscale-factor 99 is out of range; it goes from 1 to 16"),
+        (vec!["good.png", "--solver", "magic"], 2, "dpmsolver, ddim are the choices"),
+        (vec!["good.png", "--tile-overlap", "500"], 2, "--tile-overlap 500"),
+        (vec!["good.png", "--memory-limit", "lots"], 2, "--memory-limit"),
+        (vec!["good.png", "--no-such-option"], 2, "--no-such-option"),
+        (vec!["good.png", "--upscaler", &model("lora.safetensors")], 1, "this is a LoRA"),
+        (vec!["good.png", "--upscaler", &model("evil.pth")], 1, "nothing of it was run"),
+        (vec!["good.png", "--upscaler", &model("header_8eb.safetensors")], 1, "header claims"),
+        (vec!["good.png", "--checkpoint", &model("sdxl.safetensors"), "--controlnet", &model("lora.safetensors")], 1, "this is an SDXL checkpoint"),
+        (vec!["good.png", "--checkpoint", &model("lora.safetensors"), "--controlnet", "x"], 1, "this is a LoRA"),
+        (vec!["good.png", "--checkpoint", "nowhere"], 1, "Tile ControlNet"),
+    ] {
+        let output = command(home.path()).args(["upscale", "--device", "cpu"]).args(&args).output().unwrap();
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+        assert!(message.contains(says) && !message.contains("panicked"), "{args:?}: {message}");
+        assert_eq!(files(home.path()), before, "{args:?} left a file");
+    }
+}
+
+#[test]
+fn one_failure_does_not_stop_the_others() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("bad.png"), "no").unwrap();
+    picture(9, 9).save(home.path().join("good.png")).unwrap();
+    let output = clarifier(home.path(), &["upscale", "bad.png", "good.png", "--device", "cpu"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("1 of 2 pictures done"));
+    assert!(home.path().join("good_2x.png").is_file());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = home.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    picture(300, 300).save(home.path().join("in.png")).unwrap();
+    // A disk of 64 KiB, in a mount namespace of the program's own.
+    let script = format!(
+        "mount -t tmpfs -o size=64k none disk && {} upscale in.png -o disk/out.png --device cpu; code=$?; ls -A disk; exit $code",
+        env!("CARGO_BIN_EXE_clarifier")
+    );
+    let output = std::process::Command::new("unshare").args(["--mount", "--map-root-user", "sh", "-c", &script]).env("HF_HOME", home.path()).current_dir(home.path()).output();
+    let output = output.expect("unshare, of util-linux");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("disk/out.png: cannot be written"), "{}", stderr(&output));
+    assert!(output.stdout.is_empty(), "left behind: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn events_are_json_and_a_dry_run_writes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    picture(16, 16).save(home.path().join("in.png")).unwrap();
+    let plan = clarifier(home.path(), &["upscale", "in.png", "--dry-run", "--json", "--device", "cpu"]);
+    assert!(plan.status.success());
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!((&plan["event"], &plan["plan"]["stages"][0]["width"]), (&"plan".into(), &32.into()));
+    assert_eq!(files(home.path()), ["in.png"]);
+    let run = clarifier(home.path(), &["upscale", "in.png", "--json", "--device", "cpu", "--seed", "5"]);
+    let lines = String::from_utf8(run.stdout).unwrap();
+    let events: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(events.first().unwrap()["event"], "stage");
+    assert_eq!((&events.last().unwrap()["event"], &events.last().unwrap()["seed"]), (&"done".into(), &5.into()));
+}
