@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+    text.bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 /// The `index`th number in \[−1, 1) of a name: splitmix64, 24 bits.
@@ -76,7 +77,9 @@ pub fn write_safetensors(path: &Path, entries: &[Entry], stored: Stored) {
         let values = weight(formula, shape);
         let bytes: Vec<u8> = match stored {
             Stored::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Stored::F16 => values.iter().flat_map(|v| burn::tensor::f16::from_f32(*v).to_le_bytes()).collect(),
+            Stored::F16 => {
+                values.iter().flat_map(|v| burn::tensor::f16::from_f32(*v).to_le_bytes()).collect()
+            }
         };
         file.write_all(&bytes).unwrap();
     }

@@ -35,18 +35,24 @@ fn wrong_files_are_refused_by_name() {
         path
     };
     assert!(message(open(&path("empty.safetensors", b""))).contains("empty"));
-    assert!(message(open(&path("text.safetensors", b"hello, this is no such file"))).contains("header claims"));
+    assert!(
+        message(open(&path("text.safetensors", b"hello, this is no such file"))).contains("header claims")
+    );
     assert!(message(open(&path("text.pth", b"hello"))).contains("neither a safetensors nor a PyTorch file"));
     assert!(message(component(folder.path(), Component::Vae)).contains("there is no vae/"));
     assert!(message(open(&folder.path().join("missing.safetensors"))).contains("missing.safetensors"));
     let whole = std::fs::read(fixture("networks_tiny.safetensors")).unwrap();
-    assert!(message(open(&path("cut.safetensors", &whole[..whole.len() - 100]))).contains("100 bytes are missing"));
+    assert!(
+        message(open(&path("cut.safetensors", &whole[..whole.len() - 100])))
+            .contains("100 bytes are missing")
+    );
 }
 
 fn load_unet(path: &Path) -> Result<UNet, String> {
     let part = component(path, Component::UNet).map_err(|e| e.to_string())?;
     let placement = Placement::f32(&Device::flex());
-    UNet::load(Weights::new(&*part.file, "unet.safetensors", &placement), part.config.as_ref()).map_err(|e| e.to_string())
+    UNet::load(Weights::new(&*part.file, "unet.safetensors", &placement), part.config.as_ref())
+        .map_err(|e| e.to_string())
 }
 
 #[test]
@@ -59,7 +65,12 @@ fn every_key_that_does_not_fit_is_listed() {
     let path = folder.path().join("unet.safetensors");
     write_safetensors(&path, &list, Stored::F16);
     let message = message(load_unet(&path));
-    for part in ["unet.safetensors", "2 missing (mid_block.resnets.0.norm1.weight, conv_out.bias)", "1 unknown (surplus.weight)", "conv_norm_out.weight is [31], not [32]"] {
+    for part in [
+        "unet.safetensors",
+        "2 missing (mid_block.resnets.0.norm1.weight, conv_out.bias)",
+        "1 unknown (surplus.weight)",
+        "conv_norm_out.weight is [31], not [32]",
+    ] {
         assert!(message.contains(part), "{message}");
     }
 }

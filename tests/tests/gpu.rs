@@ -12,7 +12,10 @@ use crate::recipe::against_python;
 fn gpu() -> Backend {
     static GPU: std::sync::OnceLock<Backend> = std::sync::OnceLock::new();
     let start = || pollster::block_on(choose(DeviceChoice::Gpu, Precision::F32));
-    GPU.get_or_init(|| start().expect("a GPU or a software adapter: apt install mesa-vulkan-drivers libvulkan1")).clone()
+    GPU.get_or_init(|| {
+        start().expect("a GPU or a software adapter: apt install mesa-vulkan-drivers libvulkan1")
+    })
+    .clone()
 }
 
 /// As on the CPU: f32 with another order of sums.

@@ -40,7 +40,13 @@ impl Reference {
     }
 }
 
-fn input<const D: usize>(name: &str, dims: [usize; D], placement: &Placement, scale: f32, offset: f32) -> Tensor<D> {
+fn input<const D: usize>(
+    name: &str,
+    dims: [usize; D],
+    placement: &Placement,
+    scale: f32,
+    offset: f32,
+) -> Tensor<D> {
     let values = data(name, &dims).into_iter().map(|v| v * scale + offset).collect();
     placement.tensor(values, dims)
 }
@@ -57,7 +63,9 @@ pub fn check_all(folder: &Path, scale: Scale, device: &Device, tolerance: f32) {
     let part = |kind| component(folder, kind).unwrap();
     {
         let part = part(Component::TextEncoder);
-        let network = ClipTextEncoder::load(Weights::new(&*part.file, "clip", &placement), part.config.as_ref()).unwrap();
+        let network =
+            ClipTextEncoder::load(Weights::new(&*part.file, "clip", &placement), part.config.as_ref())
+                .unwrap();
         let tokens: Vec<u32> = reference.file.read("tokens").unwrap().iter().map(|t| *t as u32).collect();
         reference.check("text_encoder", network.forward(&tokens).unwrap());
     }
@@ -66,7 +74,9 @@ pub fn check_all(folder: &Path, scale: Scale, device: &Device, tolerance: f32) {
     let hint = input("hint", [1, 3, 8 * h, 8 * w], &placement, 0.5, 0.5);
     let residuals = {
         let part = part(Component::ControlNet);
-        let network = ControlNet::load(Weights::new(&*part.file, "controlnet", &placement), part.config.as_ref()).unwrap();
+        let network =
+            ControlNet::load(Weights::new(&*part.file, "controlnet", &placement), part.config.as_ref())
+                .unwrap();
         network.forward(x.clone(), hint.clone(), 561.0, &text)
     };
     for (i, residual) in residuals.down.iter().enumerate() {
@@ -75,7 +85,8 @@ pub fn check_all(folder: &Path, scale: Scale, device: &Device, tolerance: f32) {
     reference.check("controlnet.mid", residuals.mid.clone());
     {
         let part = part(Component::UNet);
-        let network = UNet::load(Weights::new(&*part.file, "unet", &placement), part.config.as_ref()).unwrap();
+        let network =
+            UNet::load(Weights::new(&*part.file, "unet", &placement), part.config.as_ref()).unwrap();
         reference.check("unet", network.forward(x.clone(), 561.0, &text, None));
         let control = residuals.scaled(0.6, 0.825);
         reference.check("unet.controlled", network.forward(x.clone(), 561.0, &text, Some(control)));
@@ -114,7 +125,8 @@ pub fn check_enlargers(device: &Device, tolerance: f32) {
         write_safetensors(&path, &entries(tensors), Stored::F32);
         (name.clone(), path)
     });
-    let pickles = ["srvgg.pth", "srvgg_legacy.pth"].map(|file| ("srvgg".to_owned(), fixture("esrgan").join(file)));
+    let pickles =
+        ["srvgg.pth", "srvgg_legacy.pth"].map(|file| ("srvgg".to_owned(), fixture("esrgan").join(file)));
     for (name, path) in made.chain(pickles) {
         let file = open(&path).unwrap();
         let network = Esrgan::load(Weights::new(&*file, name.clone(), &placement)).unwrap();
@@ -124,7 +136,8 @@ pub fn check_enlargers(device: &Device, tolerance: f32) {
         assert_eq!(network.scale() * 14, shape[2], "{name}");
         let reference = expected.read(&name).unwrap();
         let mean = reference.iter().sum::<f32>() / reference.len() as f32;
-        let sigma = (reference.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / reference.len() as f32).sqrt();
+        let sigma =
+            (reference.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / reference.len() as f32).sqrt();
         let values = output.into_data().try_into_vec::<f32>().unwrap();
         let error = error_in_sigmas(&values, &reference, sigma);
         println!("{name}: {error:.2e} σ");
@@ -141,7 +154,9 @@ fn enlargers_of_every_layout_match_spandrel() {
 fn the_formula_is_the_fixtures() {
     // From `python -c "from weights import *; print(weight('a.weight', (2, 3)), data('x', (3,)))"`.
     let known = json("formula.json");
-    let list = |key: &str| -> Vec<f32> { known[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect() };
+    let list = |key: &str| -> Vec<f32> {
+        known[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+    };
     assert_eq!(clarifier_tests::weights::weight("a.weight", &[2, 3]), list("matrix"));
     assert_eq!(clarifier_tests::weights::weight("a.weight", &[3]), list("norm"));
     assert_eq!(clarifier_tests::weights::weight("a.bias", &[3]), list("bias"));
@@ -172,7 +187,9 @@ fn reference_attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Vec<f32> 
     let mut out = Vec::new();
     for head in 0..heads {
         for i in 0..n {
-            let row = |t: &[f32], at: usize| t[(head * n + at) * d..][..d].iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+            let row = |t: &[f32], at: usize| {
+                t[(head * n + at) * d..][..d].iter().map(|v| f64::from(*v)).collect::<Vec<_>>()
+            };
             let query = row(&q, i);
             let dot = |j| query.iter().zip(row(&k, j)).map(|(a, b)| a * b).sum::<f64>() / (d as f64).sqrt();
             let scores: Vec<f64> = (0..n).map(dot).collect();
@@ -180,7 +197,9 @@ fn reference_attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Vec<f32> 
             let exps: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
             let sum: f64 = exps.iter().sum();
             let rows: Vec<Vec<f64>> = (0..n).map(|j| row(&v, j)).collect();
-            out.extend((0..d).map(|c| (exps.iter().zip(&rows).map(|(e, r)| e * r[c]).sum::<f64>() / sum) as f32));
+            out.extend(
+                (0..d).map(|c| (exps.iter().zip(&rows).map(|(e, r)| e * r[c]).sum::<f64>() / sum) as f32),
+            );
         }
     }
     out

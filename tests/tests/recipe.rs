@@ -3,16 +3,16 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use burn::tensor::Tensor;
 use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, open};
 use clarifier_tests::models::{Scale, write_diffusers};
 use clarifier_tests::weights::Stored;
 use clarifier_tests::{fixture, json, psnr};
-use burn::tensor::Tensor;
 use clarifier_tile::{Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
-    Conditioning, DiffusionPaths, Event, Job, Models, Settings, Solver, SolverKind, TileWindow, UpscalerChoice, VaeStatistics,
-    diffuse, encode, output_size, upscale,
+    Conditioning, DiffusionPaths, Event, Job, Models, Settings, Solver, SolverKind, TileWindow,
+    UpscalerChoice, VaeStatistics, diffuse, encode, output_size, upscale,
 };
 
 /// The tiny networks on a device.
@@ -27,7 +27,10 @@ pub fn run(models: &mut Models, input: &Raster, settings: &Settings, noise: Opti
     let size = output_size(input.size(), settings.upscale_factor);
     let mut output = Raster::new(&StoreKind::Memory, size, input.channels(), Depth::Eight).unwrap();
     let job = Job { seed: 7, noise: noise.map(Into::into), scratch: StoreKind::Memory };
-    pollster::block_on(upscale(models, input, &mut output, settings, &job, &mut |_| ControlFlow::Continue(()))).unwrap();
+    pollster::block_on(upscale(models, input, &mut output, settings, &job, &mut |_| {
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
     output.read(output.area()).unwrap()
 }
 
@@ -40,7 +43,8 @@ pub fn against_python(backend: &Backend, solver: SolverKind, name: &str) -> f64 
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), backend);
     let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
-    let result = run(&mut models, &input, &fixture_settings(solver), Some(&fixture("recipe/noise.safetensors")));
+    let result =
+        run(&mut models, &input, &fixture_settings(solver), Some(&fixture("recipe/noise.safetensors")));
     let expected = open(&fixture(&format!("recipe/{name}.png")), &StoreKind::Memory).unwrap();
     assert_eq!(expected.format, Format::Png);
     psnr(&result.data, &expected.raster.read(expected.raster.area()).unwrap().data)
@@ -59,9 +63,12 @@ fn the_whole_recipe_matches_diffusers() {
 /// A picture without any edge.
 fn smooth(size: Size) -> Raster {
     let mut raster = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Sixteen).unwrap();
-    let value = |c: usize, x: f32, y: f32| 0.5 + 0.3 * (x * 2.0 + c as f32).sin() * (y * 1.5 - c as f32).cos();
+    let value =
+        |c: usize, x: f32, y: f32| 0.5 + 0.3 * (x * 2.0 + c as f32).sin() * (y * 1.5 - c as f32).cos();
     let (w, h) = (size.width as usize, size.height as usize);
-    let data = (0..3 * w * h).map(|i| value(i / (w * h), (i % w) as f32 / w as f32, (i / w % h) as f32 / h as f32)).collect();
+    let data = (0..3 * w * h)
+        .map(|i| value(i / (w * h), (i % w) as f32 / w as f32, (i / w % h) as f32 / h as f32))
+        .collect();
     raster.write(0, 0, &Planes::new(size, 3, data)).unwrap();
     raster
 }
@@ -76,23 +83,48 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
     let backend = Backend::flex();
     let input = smooth(Size::new(2048, 256));
     let diffusion = models.diffusion.as_mut().unwrap();
-    let mut canvas = pollster::block_on(encode(&backend, diffusion, &input, 8192, VaeStatistics::Thumbnail, &mut go())).unwrap();
+    let mut canvas =
+        pollster::block_on(encode(&backend, diffusion, &input, 8192, VaeStatistics::Thumbnail, &mut go()))
+            .unwrap();
     let text = Tensor::zeros([1, 77, 32], &backend.device);
-    let settings = Settings { tile_width: 32, tile_height: 32, tile_overlap: overlap, tile_window: window, ..Settings::default() };
+    let settings = Settings {
+        tile_width: 32,
+        tile_height: 32,
+        tile_overlap: overlap,
+        tile_window: window,
+        ..Settings::default()
+    };
     let solver = Solver::new(SolverKind::Ddim, 18, 0.12);
     let conditioning = Conditioning::new(text.clone(), text);
-    pollster::block_on(diffuse(&backend, diffusion, &mut canvas, &input, &conditioning, solver, &settings, &mut go())).unwrap();
+    pollster::block_on(diffuse(
+        &backend,
+        diffusion,
+        &mut canvas,
+        &input,
+        &conditioning,
+        solver,
+        &settings,
+        &mut go(),
+    ))
+    .unwrap();
     let width = canvas.size.width as usize;
-    let gradient = |x: usize| canvas.data.chunks_exact(width).map(|row| f64::from((row[x] - row[x - 1]).abs())).sum::<f64>();
+    let gradient = |x: usize| {
+        canvas.data.chunks_exact(width).map(|row| f64::from((row[x] - row[x - 1]).abs())).sum::<f64>()
+    };
     let grid = TileGrid::new(canvas.size, Size::new(32, 32), overlap).unwrap();
-    let mut borders: Vec<usize> = grid.iter().flat_map(|r| [r.x as usize, r.right() as usize]).filter(|x| *x > 0 && *x < width).collect();
+    let mut borders: Vec<usize> = grid
+        .iter()
+        .flat_map(|r| [r.x as usize, r.right() as usize])
+        .filter(|x| *x > 0 && *x < width)
+        .collect();
     borders.dedup();
     let mean = |columns: &mut dyn Iterator<Item = usize>| {
         let list: Vec<f64> = columns.map(gradient).collect();
         list.iter().sum::<f64>() / list.len() as f64
     };
     // Not the picture's own border, which zero padding bends in one tile as in many.
-    let ratio = mean(&mut borders.iter().copied()) / mean(&mut (8..width - 8).filter(|x| !borders.contains(x)));
+    let ratio =
+        mean(&mut borders.iter().copied()) / mean(&mut (8..width - 8).filter(|x| !borders.contains(x)));
     println!("{window:?}, overlap {overlap}: {ratio:.4}");
     ratio
 }
@@ -115,7 +147,9 @@ fn tiles_of_the_autoencoder_agree_with_the_whole() {
     let models = tiny_models(folder.path(), &backend);
     let diffusion = models.diffusion.as_ref().unwrap();
     let input = smooth(Size::new(320, 192));
-    let latents = |tile, statistics| pollster::block_on(encode(&backend, diffusion, &input, tile, statistics, &mut go())).unwrap();
+    let latents = |tile, statistics| {
+        pollster::block_on(encode(&backend, diffusion, &input, tile, statistics, &mut go())).unwrap()
+    };
     let whole = latents(320, VaeStatistics::Thumbnail);
     let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
     for statistics in [VaeStatistics::Thumbnail, VaeStatistics::Sampled] {
@@ -149,7 +183,13 @@ fn a_seed_gives_the_same_bytes_and_another_seed_others() {
 fn odd_sizes_and_several_stages_work() {
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), &Backend::flex());
-    let settings = Settings { num_inference_steps: 4, tile_width: 16, tile_height: 16, tile_overlap: 4, ..Settings::default() };
+    let settings = Settings {
+        num_inference_steps: 4,
+        tile_width: 16,
+        tile_height: 16,
+        tile_overlap: 4,
+        ..Settings::default()
+    };
     for (width, height, factor) in [(1, 1, 2.0), (1, 90, 2.0), (13, 7, 3.0), (37, 21, 1.0), (20, 20, 1.7)] {
         let settings = Settings { upscale_factor: factor, ..settings.clone() };
         let result = run(&mut models, &smooth(Size::new(width, height)), &settings, None);
@@ -164,13 +204,19 @@ fn a_run_can_be_cancelled_at_any_event() {
     let mut models = tiny_models(folder.path(), &Backend::flex());
     let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
     let settings = fixture_settings(SolverKind::Ddim);
-    let mut output = Raster::new(&StoreKind::Memory, output_size(input.size(), 2.0), Channels::Rgb, Depth::Eight).unwrap();
+    let mut output =
+        Raster::new(&StoreKind::Memory, output_size(input.size(), 2.0), Channels::Rgb, Depth::Eight).unwrap();
     let job = Job { seed: 7, noise: None, scratch: StoreKind::Memory };
     let mut seen = 0;
-    let result = pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut |event| {
-        seen += 1;
-        if matches!(event, Event::Tile { done: 5, .. }) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }));
+    let result =
+        pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut |event| {
+            seen += 1;
+            if matches!(event, Event::Tile { done: 5, .. }) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        }));
     assert!(matches!(result, Err(clarifier_upscale::Error::Cancelled)));
     assert!(seen < 12, "{seen} events: it went on");
 }

@@ -1,2 +1,34 @@
-//! `cargo xtask test`
-fn main() {}
+//! `cargo xtask`: what the project's people run by name.
+
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+cargo xtask test        all tests, as CI runs them (scripts/test)
+cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
+cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
+
+fn main() -> ExitCode {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let run = |program: &str, args: &[&str]| {
+        let status = Command::new(program).args(args).current_dir(root).status();
+        status.map_err(|e| eprintln!("{program}: {e}")).is_ok_and(|s| s.success())
+    };
+    let done = match task.as_str() {
+        "test" => run("scripts/test", &[]),
+        "full-size" => {
+            run("cargo", &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture"])
+        }
+        "fixtures" => {
+            ["generate.py", "esrgan.py", "tokens.py", "solvers.py", "recipe.py"]
+                .iter()
+                .all(|script| run("python3", &[&format!("tests/fixtures/{script}")]))
+                && run("python3", &["tests/fixtures/generate.py", "--full"])
+        }
+        _ => {
+            eprintln!("{HELP}");
+            false
+        }
+    };
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

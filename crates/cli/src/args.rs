@@ -12,7 +12,11 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(upscale())
         .subcommand(models())
-        .subcommand(Command::new("devices").about("List the GPUs of this machine, and say which device would be taken").arg(json()))
+        .subcommand(
+            Command::new("devices")
+                .about("List the GPUs of this machine, and say which device would be taken")
+                .arg(json()),
+        )
 }
 
 fn json() -> Arg {
@@ -21,13 +25,28 @@ fn json() -> Arg {
 
 fn upscale() -> Command {
     let path = value_parser!(std::path::PathBuf);
-    let option = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
     let file = |name, value, help| option(name, value, help).value_parser(path.clone());
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
     Command::new("upscale")
         .about("Enlarge pictures")
-        .arg(Arg::new("input").value_name("INPUT").required(true).num_args(1..).value_parser(path.clone()).help("PNG, JPEG, WebP or TIFF pictures"))
-        .arg(file("output", "OUT", "Where the result goes; its extension is the format").short('o').conflicts_with("output-dir"))
+        .arg(
+            Arg::new("input")
+                .value_name("INPUT")
+                .required(true)
+                .num_args(1..)
+                .value_parser(path.clone())
+                .help("PNG, JPEG, WebP or TIFF pictures"),
+        )
+        .arg(
+            file("output", "OUT", "Where the result goes; its extension is the format")
+                .short('o')
+                .conflicts_with("output-dir"),
+        )
         .arg(file("output-dir", "DIR", "The folder for the results, each <name>_<factor>x.<ext>"))
         .arg(flag("overwrite", "Replace results that exist already"))
         .next_help_heading("The recipe")
@@ -37,14 +56,34 @@ fn upscale() -> Command {
         .arg(file("checkpoint", "PATH", "SD 1.5: a diffusers folder or a single file [default: the store's]"))
         .arg(file("controlnet", "PATH", "The Tile ControlNet, likewise [default: the store's]"))
         .arg(file("vae", "PATH", "A VAE in place of the checkpoint's"))
-        .arg(option("upscaler", "PATH|lite|lanczos", "An ESRGAN file, or one built in [default: the store's, or lite]"))
+        .arg(option(
+            "upscaler",
+            "PATH|lite|lanczos",
+            "An ESRGAN file, or one built in [default: the store's, or lite]",
+        ))
         .arg(flag("no-diffusion", "The enlarger alone"))
         .next_help_heading("Running")
-        .arg(option("device", "DEVICE", "Where to compute").value_parser(["auto", "gpu", "cpu"]).default_value("auto"))
-        .arg(option("precision", "TYPE", "What to compute in").value_parser(["auto", "f32", "f16"]).default_value("auto"))
+        .arg(
+            option("device", "DEVICE", "Where to compute")
+                .value_parser(["auto", "gpu", "cpu"])
+                .default_value("auto"),
+        )
+        .arg(
+            option("precision", "TYPE", "What to compute in")
+                .value_parser(["auto", "f32", "f16"])
+                .default_value("auto"),
+        )
         .arg(option("memory-limit", "SIZE", "Plan for at most this much memory, e.g. 8G"))
-        .arg(file("noise", "FILE", "A safetensors file with the first stage's `noise` [4, h, w], for comparing with other programs"))
-        .arg(option("jpeg-quality", "1-100", "Of JPEG results").value_parser(value_parser!(u8).range(1..=100)).default_value("95"))
+        .arg(file(
+            "noise",
+            "FILE",
+            "A safetensors file with the first stage's `noise` [4, h, w], for comparing with other programs",
+        ))
+        .arg(
+            option("jpeg-quality", "1-100", "Of JPEG results")
+                .value_parser(value_parser!(u8).range(1..=100))
+                .default_value("95"),
+        )
         .arg(file("settings", "FILE", "Settings in JSON; options given beside it win"))
         .arg(flag("dry-run", "Say what would be done and what it would need, and do nothing"))
         .arg(json())
@@ -81,8 +120,16 @@ fn models() -> Command {
         .about("The models on this machine: list, download, check")
         .subcommand_required(true)
         .subcommand(Command::new("list").about("What there is to download, and what is here"))
-        .subcommand(Command::new("pull").about("Download models; without a name, the recommended set").arg(names.clone()))
-        .subcommand(Command::new("path").about("Print where a model lies; without a name, the store's folder").arg(names.clone()))
+        .subcommand(
+            Command::new("pull")
+                .about("Download models; without a name, the recommended set")
+                .arg(names.clone()),
+        )
+        .subcommand(
+            Command::new("path")
+                .about("Print where a model lies; without a name, the store's folder")
+                .arg(names.clone()),
+        )
         .subcommand(Command::new("verify").about("Read the models here and compare their hashes").arg(names))
 }
 

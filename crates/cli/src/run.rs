@@ -8,7 +8,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clarifier_raster::{Depth, EncodeOptions, Raster, StoreKind, open, save};
 use clarifier_upscale::device::{Backend, choose};
-use clarifier_upscale::{DiffusionPaths, Error, Job, Models, Plan, Settings, UpscalerChoice, output_size, upscale as run_engine};
+use clarifier_upscale::{
+    DiffusionPaths, Error, Job, Models, Plan, Settings, UpscalerChoice, output_size, upscale as run_engine,
+};
 
 use crate::job::Request;
 use crate::output::target;
@@ -37,7 +39,9 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
     if request.diffusion && paths.is_none() {
         say("no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them");
     }
-    let upscaler = request.upscaler.clone().unwrap_or_else(|| store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File));
+    let upscaler = request.upscaler.clone().unwrap_or_else(|| {
+        store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File)
+    });
     let mut progress = Progress::new(style, cancel.clone());
     // Pictures are looked at before gigabytes of weights are read.
     if let [input] = &request.inputs[..] {
@@ -99,12 +103,26 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
         return Ok(None);
     }
     let named = request.checkpoint.is_some() || request.controlnet.is_some() || request.vae.is_some();
-    let checkpoint = request.checkpoint.clone().or_else(|| store::find("juggernaut-reborn")).or_else(|| store::find("sd15"));
-    let controlnet = request.controlnet.clone().or_else(|| beside(request.checkpoint.as_deref())).or_else(|| store::find("controlnet-tile"));
+    let checkpoint = request
+        .checkpoint
+        .clone()
+        .or_else(|| store::find("juggernaut-reborn"))
+        .or_else(|| store::find("sd15"));
+    let controlnet = request
+        .controlnet
+        .clone()
+        .or_else(|| beside(request.checkpoint.as_deref()))
+        .or_else(|| store::find("controlnet-tile"));
     match (checkpoint, controlnet) {
-        (Some(checkpoint), Some(controlnet)) => Ok(Some(DiffusionPaths { checkpoint, controlnet, vae: request.vae.clone() })),
-        (None, _) if named => bail!("there is no checkpoint: give --checkpoint, or download one with `clarifier models pull`"),
-        (_, None) if named => bail!("there is no Tile ControlNet: give --controlnet, or download it with `clarifier models pull`"),
+        (Some(checkpoint), Some(controlnet)) => {
+            Ok(Some(DiffusionPaths { checkpoint, controlnet, vae: request.vae.clone() }))
+        }
+        (None, _) if named => {
+            bail!("there is no checkpoint: give --checkpoint, or download one with `clarifier models pull`")
+        }
+        (_, None) if named => bail!(
+            "there is no Tile ControlNet: give --controlnet, or download it with `clarifier models pull`"
+        ),
         _ => Ok(None),
     }
 }
@@ -158,12 +176,19 @@ impl One<'_> {
             eprintln!("settings: {}", serde_json::to_string(&settings)?);
             eprintln!("plan: {}", serde_json::to_string(&plan)?);
         }
-        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY { StoreKind::Memory } else { StoreKind::File(std::env::temp_dir()) };
+        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
+            StoreKind::Memory
+        } else {
+            StoreKind::File(std::env::temp_dir())
+        };
         let size = output_size(picture.size(), settings.upscale_factor);
         let depth = if format.keeps_sixteen_bits() { picture.depth() } else { Depth::Eight };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
         let job = Job { seed, noise: request.noise.clone(), scratch };
-        let report = pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| progress.observe(event)))?;
+        let report =
+            pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
+                progress.observe(event)
+            }))?;
         let options = EncodeOptions { jpeg_quality: request.jpeg_quality, depth };
         save(&result, &path, format, &options, request.overwrite)?;
         progress.finish();
@@ -191,7 +216,11 @@ impl One<'_> {
             };
             let smaller = |side: u32| (side * 3 / 4).next_multiple_of(8);
             if !self.diffusion || settings.vae_tile <= 128 {
-                bail!("--memory-limit: this needs about {} MB even with the smallest tiles, and the limit is {} MB", plan.peak_memory / 1_000_000, limit / 1_000_000);
+                bail!(
+                    "--memory-limit: this needs about {} MB even with the smallest tiles, and the limit is {} MB",
+                    plan.peak_memory / 1_000_000,
+                    limit / 1_000_000
+                );
             }
             settings.vae_tile = smaller(settings.vae_tile);
             settings.tile_width = smaller(settings.tile_width).max(32);
@@ -201,19 +230,34 @@ impl One<'_> {
 
     fn show(&self, plan: &Plan, input: &Path, output: &Path) -> Result<()> {
         if self.style == Style::Json {
-            print_json(&serde_json::json!({ "event": "plan", "input": input, "output": output, "plan": plan }));
+            print_json(
+                &serde_json::json!({ "event": "plan", "input": input, "output": output, "plan": plan }),
+            );
             return Ok(());
         }
         println!("{} → {}", input.display(), output.display());
         println!("  device: {}, {}", plan.device, plan.precision);
         for (index, stage) in plan.stages.iter().enumerate() {
-            print!("  stage {}: {} × {}, {} tiles enlarged", index + 1, stage.width, stage.height, stage.enlarger_tiles);
+            print!(
+                "  stage {}: {} × {}, {} tiles enlarged",
+                index + 1,
+                stage.width,
+                stage.height,
+                stage.enlarger_tiles
+            );
             match stage.steps {
                 0 => println!(", not redrawn"),
-                steps => println!(", {steps} steps × {} tiles of {} × {} latents", stage.diffusion_tiles, stage.tile.0, stage.tile.1),
+                steps => println!(
+                    ", {steps} steps × {} tiles of {} × {} latents",
+                    stage.diffusion_tiles, stage.tile.0, stage.tile.1
+                ),
             }
         }
-        println!("  memory: about {} MB, of which {} MB working copies of the picture", plan.peak_memory / 1_000_000, plan.scratch / 1_000_000);
+        println!(
+            "  memory: about {} MB, of which {} MB working copies of the picture",
+            plan.peak_memory / 1_000_000,
+            plan.scratch / 1_000_000
+        );
         Ok(())
     }
 }

@@ -45,12 +45,7 @@ impl AttentionBudget {
 /// - output: `[batch, heads, queries, d]`
 ///
 /// The softmax is computed in f32 whatever the tensors' type.
-pub fn attention(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    budget: AttentionBudget,
-) -> Tensor<4> {
+pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: AttentionBudget) -> Tensor<4> {
     if streams_scores(&query.device()) {
         return module::attention(query, key, value, None, None, AttentionModuleOptions::default());
     }

@@ -32,10 +32,7 @@ pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> GroupStats {
     let centred = rows - mean.clone();
     let variance = pool(centred.clone() * centred);
     let stat_batch = if pooled { 1 } else { batch };
-    GroupStats {
-        mean: mean.reshape([stat_batch, groups]),
-        variance: variance.reshape([stat_batch, groups]),
-    }
+    GroupStats { mean: mean.reshape([stat_batch, groups]), variance: variance.reshape([stat_batch, groups]) }
 }
 
 /// `(x − mean) / √(variance + eps) · gamma + beta` per group of channels (Wu & He 2018).
@@ -55,9 +52,7 @@ pub fn group_norm(
     let [_, channels, _, _] = x.dims();
     let [stat_batch, groups] = stats.mean.dims();
     let per_channel = |t: Tensor<2>| -> Tensor<4> {
-        t.unsqueeze_dim::<3>(2)
-            .repeat_dim(2, channels / groups)
-            .reshape([stat_batch, channels, 1, 1])
+        t.unsqueeze_dim::<3>(2).repeat_dim(2, channels / groups).reshape([stat_batch, channels, 1, 1])
     };
     let gamma = gamma.cast(FloatDType::F32).reshape([1, channels, 1, 1]);
     let beta = beta.cast(FloatDType::F32).reshape([1, channels, 1, 1]);

@@ -32,8 +32,7 @@ impl ResnetBlock {
         Self {
             norm1: GroupNorm::load(&scope.sub("norm1"), groups, inputs, eps),
             conv1: Conv2d::load(&scope.sub("conv1"), inputs, outputs, Kernel::SAME),
-            time_emb_proj: time_embed_dim
-                .map(|dim| Linear::load(&scope.sub("time_emb_proj"), dim, outputs)),
+            time_emb_proj: time_embed_dim.map(|dim| Linear::load(&scope.sub("time_emb_proj"), dim, outputs)),
             norm2: GroupNorm::load(&scope.sub("norm2"), groups, outputs, eps),
             conv2: Conv2d::load(&scope.sub("conv2"), outputs, outputs, Kernel::SAME),
             conv_shortcut: (inputs != outputs)

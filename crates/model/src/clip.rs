@@ -48,7 +48,14 @@ impl Layer {
         };
         // A sentence is 77 tokens: writing out its scores is no burden.
         let causal = AttentionModuleOptions { is_causal: true, ..Default::default() };
-        let out = module::attention(split(&self.q_proj), split(&self.k_proj), split(&self.v_proj), None, None, causal);
+        let out = module::attention(
+            split(&self.q_proj),
+            split(&self.k_proj),
+            split(&self.v_proj),
+            None,
+            None,
+            causal,
+        );
         let x = x + self.out_proj.forward(out.swap_dims(1, 2).reshape([b, n, c]));
         let h = self.fc1.forward(self.layer_norm2.forward(x.clone()));
         x + self.fc2.forward(quick_gelu(h))
@@ -74,7 +81,9 @@ pub struct ClipTextEncoder {
 
 /// A token that the encoder's table does not have.
 #[derive(Debug, thiserror::Error)]
-#[error("the text encoder knows {known} tokens, the prompt has number {token}: this is not SD 1.x's text encoder")]
+#[error(
+    "the text encoder knows {known} tokens, the prompt has number {token}: this is not SD 1.x's text encoder"
+)]
 pub struct UnknownToken {
     /// Size of the table.
     pub known: usize,

@@ -82,7 +82,9 @@ impl UNetConfig {
     /// [`LoadError::Config`] if `json` is not a UNet's or the tensors are not.
     pub fn read(weights: &Weights, json: Option<&Value>) -> Result<Self, LoadError> {
         let config = match json {
-            Some(json) => Self::from_json(json).map_err(|e| weights.config_error(format!("its config.json: {e}")))?,
+            Some(json) => {
+                Self::from_json(json).map_err(|e| weights.config_error(format!("its config.json: {e}")))?
+            }
             None => Self::from_tensors(&weights.root())
                 .ok_or_else(|| weights.config_error("it holds no SD 1.x UNet or ControlNet"))?,
         };
@@ -107,9 +109,8 @@ impl UNetConfig {
     fn from_tensors(scope: &Scope) -> Option<Self> {
         let levels = scope.count("down_blocks");
         let level = |i: usize| scope.sub("down_blocks").sub(i);
-        let block_out_channels: Option<Vec<_>> = (0..levels)
-            .map(|i| level(i).dims("resnets.0.conv1.weight").map(|dims| dims[0]))
-            .collect();
+        let block_out_channels: Option<Vec<_>> =
+            (0..levels).map(|i| level(i).dims("resnets.0.conv1.weight").map(|dims| dims[0])).collect();
         let attention: Vec<_> = (0..levels).map(|i| level(i).has("attentions")).collect();
         let first = attention.iter().position(|&a| a)?;
         let to_k = "attentions.0.transformer_blocks.0.attn2.to_k.weight";
@@ -131,7 +132,10 @@ impl UNetConfig {
         }
         for (&channels, &heads) in self.block_out_channels.iter().zip(&self.heads) {
             if heads == 0 || channels % heads != 0 || self.groups == 0 || channels % self.groups != 0 {
-                return Err(format!("{channels} channels do not divide into {heads} heads and {} groups", self.groups));
+                return Err(format!(
+                    "{channels} channels do not divide into {heads} heads and {} groups",
+                    self.groups
+                ));
             }
         }
         if self.in_channels != 4 {

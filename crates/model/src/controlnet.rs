@@ -88,9 +88,8 @@ impl ControlNet {
         let config = UNetConfig::read(&weights, json)?;
         let scope = weights.root();
         let channels = &config.block_out_channels;
-        let zero_conv = |name: String, channels: usize| {
-            Conv2d::load(&scope.sub(name), channels, channels, Kernel::POINT)
-        };
+        let zero_conv =
+            |name: String, channels: usize| Conv2d::load(&scope.sub(name), channels, channels, Kernel::POINT);
         let cond_embedding = CondEmbedding::load(&scope.sub("controlnet_cond_embedding"), channels[0])
             .ok_or_else(|| weights.config_error("it holds no ControlNet"))?;
         let network = Self {
@@ -135,4 +134,3 @@ fn skip_channels(config: &UNetConfig) -> Vec<usize> {
     }
     skips
 }
-

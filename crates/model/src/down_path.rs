@@ -48,7 +48,13 @@ struct DownBlock {
 }
 
 impl DownBlock {
-    fn forward(&self, mut x: Tensor<4>, time: &Tensor<2>, text: &Tensor<3>, skips: &mut Vec<Tensor<4>>) -> Tensor<4> {
+    fn forward(
+        &self,
+        mut x: Tensor<4>,
+        time: &Tensor<2>,
+        text: &Tensor<3>,
+        skips: &mut Vec<Tensor<4>>,
+    ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(x, Some(time), &mut Norms::Own);
             if let Some(attention) = self.attentions.get(i) {
@@ -98,7 +104,13 @@ impl DownPath {
         let channels = &config.block_out_channels;
         let resnet = resnet_config(config);
         let transformer = |scope: &Scope, level: usize| {
-            Transformer2d::load(scope, config.groups, channels[level], config.cross_attention_dim, config.heads[level])
+            Transformer2d::load(
+                scope,
+                config.groups,
+                channels[level],
+                config.cross_attention_dim,
+                config.heads[level],
+            )
         };
         let down_block = |level: usize| {
             let scope = scope.sub("down_blocks").sub(level);
@@ -114,18 +126,22 @@ impl DownPath {
                 attentions: (0..if config.attention[level] { config.layers_per_block } else { 0 })
                     .map(|i| transformer(&scope.sub("attentions").sub(i), level))
                     .collect(),
-                downsampler: (level + 1 < channels.len())
-                    .then(|| Conv2d::load(&scope.sub("downsamplers.0.conv"), outputs, outputs, Kernel::HALVE)),
+                downsampler: (level + 1 < channels.len()).then(|| {
+                    Conv2d::load(&scope.sub("downsamplers.0.conv"), outputs, outputs, Kernel::HALVE)
+                }),
             }
         };
         let last = channels.len() - 1;
         let mid = scope.sub("mid_block");
-        let mid_resnet = |i: usize| {
-            ResnetBlock::load(&mid.sub("resnets").sub(i), channels[last], channels[last], resnet)
-        };
+        let mid_resnet =
+            |i: usize| ResnetBlock::load(&mid.sub("resnets").sub(i), channels[last], channels[last], resnet);
         Self {
             conv_in: Conv2d::load(&scope.sub("conv_in"), config.in_channels, channels[0], Kernel::SAME),
-            time_embedding: TimeEmbedding::load(&scope.sub("time_embedding"), channels[0], config.time_embed_dim()),
+            time_embedding: TimeEmbedding::load(
+                &scope.sub("time_embedding"),
+                channels[0],
+                config.time_embed_dim(),
+            ),
             down_blocks: (0..channels.len()).map(down_block).collect(),
             mid_block: MidBlock {
                 resnets: [mid_resnet(0), mid_resnet(1)],
@@ -143,7 +159,13 @@ impl DownPath {
     }
 
     /// `x: [b, 4, h, w]`, `hint`: what the ControlNet adds after `conv_in`.
-    pub fn forward(&self, x: Tensor<4>, hint: Option<Tensor<4>>, time: &Tensor<2>, text: &Tensor<3>) -> DownOutput {
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        hint: Option<Tensor<4>>,
+        time: &Tensor<2>,
+        text: &Tensor<3>,
+    ) -> DownOutput {
         let mut x = self.conv_in.forward(x);
         if let Some(hint) = hint {
             x = x + hint;

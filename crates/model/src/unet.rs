@@ -105,7 +105,13 @@ impl UpBlock {
         });
         let attentions = (0..if config.attention[level] { layers } else { 0 }).map(|i| {
             let scope = scope.sub("attentions").sub(i);
-            Transformer2d::load(&scope, config.groups, outputs, config.cross_attention_dim, config.heads[level])
+            Transformer2d::load(
+                &scope,
+                config.groups,
+                outputs,
+                config.cross_attention_dim,
+                config.heads[level],
+            )
         });
         Self {
             resnets: resnets.collect(),

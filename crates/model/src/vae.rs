@@ -54,7 +54,9 @@ struct MidBlock {
 
 impl MidBlock {
     fn load(scope: &Scope, config: &VaeConfig, channels: usize) -> Self {
-        let resnet = |i: usize| ResnetBlock::load(&scope.sub("resnets").sub(i), channels, channels, resnet_config(config));
+        let resnet = |i: usize| {
+            ResnetBlock::load(&scope.sub("resnets").sub(i), channels, channels, resnet_config(config))
+        };
         Self {
             resnets: [resnet(0), resnet(1)],
             attention: MidAttention::load(&scope.sub("attentions.0"), config.groups, channels),
@@ -111,9 +113,16 @@ impl Encoder {
         let last = channels[channels.len() - 1];
         let level = |i: usize| {
             let scope = scope.sub("down_blocks").sub(i);
-            let mut level = Level::load(&scope, config, channels[i.saturating_sub(1)], channels[i], config.layers_per_block);
-            level.resize = (i + 1 < channels.len())
-                .then(|| Conv2d::load(&scope.sub("downsamplers.0.conv"), channels[i], channels[i], Kernel::HALVE_RIGHT));
+            let mut level = Level::load(
+                &scope,
+                config,
+                channels[i.saturating_sub(1)],
+                channels[i],
+                config.layers_per_block,
+            );
+            level.resize = (i + 1 < channels.len()).then(|| {
+                Conv2d::load(&scope.sub("downsamplers.0.conv"), channels[i], channels[i], Kernel::HALVE_RIGHT)
+            });
             level
         };
         Self {
@@ -153,7 +162,13 @@ impl Decoder {
         let last = channels.len() - 1;
         let level = |i: usize| {
             let scope = scope.sub("up_blocks").sub(i);
-            let mut level = Level::load(&scope, config, channels[i.saturating_sub(1)], channels[i], config.layers_per_block + 1);
+            let mut level = Level::load(
+                &scope,
+                config,
+                channels[i.saturating_sub(1)],
+                channels[i],
+                config.layers_per_block + 1,
+            );
             level.resize = (i < last).then(|| Upsample::load(&scope.sub("upsamplers.0"), channels[i]));
             level
         };

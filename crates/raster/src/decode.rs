@@ -1,14 +1,21 @@
 //! Files to pictures.
 
+mod jpeg;
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use clarifier_tile::Size;
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
+use crate::exif::{self, Exif};
 use crate::metadata::icc_space;
+use crate::orient::upright;
+use crate::store::zeros;
 use crate::{Channels, Depth, Format, Metadata, Raster, RasterError, StoreKind};
 
 /// Why a file is not a picture.
@@ -33,6 +40,18 @@ pub enum DecodeError {
     Damaged {
         /// The file.
         name: String,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// A kind of the format that the decoder does not know.
+    #[error(
+        "{name}: a kind of {format} that this program does not read ({reason}); save it as an ordinary PNG or TIFF first"
+    )]
+    Unsupported {
+        /// The file.
+        name: String,
+        /// The format.
+        format: &'static str,
         /// The decoder's words.
         reason: String,
     },
@@ -80,87 +99,133 @@ pub fn open(path: &Path, kind: &StoreKind) -> Result<Decoded, DecodeError> {
     decode(BufReader::new(file), &name, kind)
 }
 
-/// No honest file is more than this many times smaller than its pixels, once they fill gigabytes.
-const PLAUSIBLE_RATIO: u64 = 2000;
-/// Pixels up to this many bytes are always decoded.
-const ALWAYS_PLAUSIBLE: u64 = 2 << 30;
+/// A white page of 1 bit a pixel, deflated, grows by 1032 · 8, with a palette of colours three times
+/// as much. Nothing honest grows more.
+const PLAUSIBLE_RATIO: u64 = 30_000;
+/// Pixels up to this many bytes are always decoded: a blank lossless WebP has no size at all.
+const ALWAYS_PLAUSIBLE: u64 = 1 << 30;
 
-/// Read a picture, called `name` in errors, into a store of `kind`.
+/// Read a picture, called `name` in errors, into a store of `kind`. It is turned upright by its EXIF
+/// orientation. Colour profile and EXIF come along; of the latter the orientation is then 1 and the
+/// thumbnail gone.
 ///
 /// # Errors
 /// [`DecodeError`].
 pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
     let name = name.to_owned();
     let open = |source| DecodeError::Open { name: name.clone(), source };
-    let bytes = reader.seek(SeekFrom::End(0)).map_err(open)?;
-    reader.rewind().map_err(open)?;
-    if bytes == 0 {
-        return Err(DecodeError::Empty(name));
+    let (bytes, format) = recognise(&mut reader, &name)?;
+    let damaged = |reason: &str| DecodeError::Damaged { name: name.clone(), reason: reason.to_owned() };
+    if format == Format::Jpeg && !jpeg::reaches_its_end(&mut reader).map_err(open)? {
+        return Err(damaged("its end is missing"));
     }
-    let damaged = |error: ImageError| DecodeError::Damaged { name: name.clone(), reason: error.to_string() };
-    let reader = ImageReader::new(reader).with_guessed_format().map_err(open)?;
-    let format = match reader.format() {
-        Some(ImageFormat::Png) => Format::Png,
-        Some(ImageFormat::Jpeg) => Format::Jpeg,
-        Some(ImageFormat::WebP) => Format::WebP,
-        Some(ImageFormat::Tiff) => Format::Tiff,
-        _ => return Err(DecodeError::UnknownFormat(name)),
+    // `image` gives neither of a TIFF's.
+    let (tiff_exif, tiff_icc) = match format {
+        Format::Tiff => (Exif::read(&mut reader), exif::profile(&mut reader)),
+        _ => (None, None),
     };
-    let mut reader = reader;
-    reader.no_limits();
-    let mut decoder = reader.into_decoder().map_err(damaged)?;
-    let (width, height) = decoder.dimensions();
-    let size = Size::new(width, height);
+    reader.rewind().map_err(open)?;
+
+    let failed = |error: ImageError| match error {
+        ImageError::Unsupported(error) => {
+            DecodeError::Unsupported { name: name.clone(), format: format.name(), reason: error.to_string() }
+        }
+        other => damaged(&other.to_string()),
+    };
+    let mut reader = ImageReader::with_format(reader, format.codec());
+    let mut limits = Limits::no_limits();
+    // What decoders may take beside the pixels.
+    limits.max_alloc = Some(ALWAYS_PLAUSIBLE);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let size = Size::from(decoder.dimensions());
     let total = decoder.total_bytes();
     if size.area() == 0 || (total > ALWAYS_PLAUSIBLE && total / PLAUSIBLE_RATIO > bytes) {
         return Err(DecodeError::Implausible { name, size, bytes });
     }
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(total.saturating_mul(4).max(ALWAYS_PLAUSIBLE));
-    decoder.set_limits(limits).map_err(damaged)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut metadata = Metadata {
-        icc: decoder.icc_profile().ok().flatten(),
-        exif: decoder.exif_metadata().ok().flatten(),
+    limits.max_alloc = Some(total.saturating_mul(2).saturating_add(ALWAYS_PLAUSIBLE));
+    decoder.set_limits(limits).map_err(failed)?;
+
+    let block = match tiff_exif {
+        Some(exif) => Some(exif.to_block()),
+        None => decoder.exif_metadata().ok().flatten(),
     };
-    if let Some(exif) = &mut metadata.exif {
-        // Sets the tag to 1 in place.
-        let _ = Orientation::remove_from_exif_chunk(exif);
-    }
-    let float = matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    picture.apply_orientation(orientation);
+    let (exif, noted) = block.map(tidy).unwrap_or_default();
+    // A TIFF's orientation is a tag of the picture's own.
+    let orientation = if format == Format::Tiff { decoder.orientation().ok() } else { noted };
+    let mut metadata = Metadata { icc: tiff_icc.or_else(|| decoder.icc_profile().ok().flatten()), exif };
     let mut warnings = Vec::new();
-    if float {
-        warnings.push("32-bit values were reduced to 16 bits".to_owned());
-    }
+
     let store = |source| DecodeError::Store { name: name.clone(), source };
-    let mut raster = to_raster(&picture, kind).map_err(store)?;
-    let space: &[u8] = if raster.channels().is_grey() { b"GRAY" } else { b"RGB " };
+    let colour = decoder.color_type();
+    let mut pixels = zeros(total).map_err(|error| store(error.into()))?;
+    decoder.read_image(&mut pixels).map_err(failed)?;
+    let (channels, depth) = match colour {
+        ColorType::L8 => (Channels::Grey, Depth::Eight),
+        ColorType::La8 => (Channels::GreyAlpha, Depth::Eight),
+        ColorType::Rgb8 => (Channels::Rgb, Depth::Eight),
+        ColorType::Rgba8 => (Channels::Rgba, Depth::Eight),
+        ColorType::L16 => (Channels::Grey, Depth::Sixteen),
+        ColorType::La16 => (Channels::GreyAlpha, Depth::Sixteen),
+        ColorType::Rgb16 => (Channels::Rgb, Depth::Sixteen),
+        ColorType::Rgba16 => (Channels::Rgba, Depth::Sixteen),
+        float => {
+            warnings.push("its 32-bit values were cut off at 0 and 1 and reduced to 16 bits".to_owned());
+            pixels = sixteen(&pixels);
+            (if float.has_alpha() { Channels::Rgba } else { Channels::Rgb }, Depth::Sixteen)
+        }
+    };
+    let space: &[u8] = if channels.is_grey() { b"GRAY" } else { b"RGB " };
     if metadata.icc.as_deref().is_some_and(|icc| icc_space(icc) != Some(space)) {
         metadata.icc = None;
-        warnings.push("its colour profile is for another kind of colour (CMYK, say) and was dropped".to_owned());
+        warnings
+            .push("its colour profile is for another kind of colour (CMYK, say) and was left out".to_owned());
     }
+    let pixel = channels.count() * depth.bytes();
+    let (pixels, size) = upright(pixels, size, pixel, orientation.unwrap_or(Orientation::NoTransforms));
+    let mut raster = Raster::from_bytes(kind, size, channels, depth, pixels).map_err(store)?;
     raster.metadata = metadata;
     Ok(Decoded { raster, format, warnings })
 }
 
-fn to_raster(picture: &DynamicImage, kind: &StoreKind) -> Result<Raster, RasterError> {
-    use DynamicImage as D;
-    let size = Size::new(picture.width(), picture.height());
-    let (channels, depth, bytes): (_, _, &[u8]) = match picture {
-        D::ImageLuma8(p) => (Channels::Grey, Depth::Eight, p.as_raw()),
-        D::ImageLumaA8(p) => (Channels::GreyAlpha, Depth::Eight, p.as_raw()),
-        D::ImageRgb8(p) => (Channels::Rgb, Depth::Eight, p.as_raw()),
-        D::ImageRgba8(p) => (Channels::Rgba, Depth::Eight, p.as_raw()),
-        D::ImageLuma16(_) => (Channels::Grey, Depth::Sixteen, picture.as_bytes()),
-        D::ImageLumaA16(_) => (Channels::GreyAlpha, Depth::Sixteen, picture.as_bytes()),
-        D::ImageRgb16(_) => (Channels::Rgb, Depth::Sixteen, picture.as_bytes()),
-        D::ImageRgba16(_) => (Channels::Rgba, Depth::Sixteen, picture.as_bytes()),
-        other if other.color().has_alpha() => return to_raster(&D::ImageRgba16(other.to_rgba16()), kind),
-        other => return to_raster(&D::ImageRgb16(other.to_rgb16()), kind),
+/// The file's length and its format, by its first bytes.
+fn recognise(reader: &mut (impl Read + Seek), name: &str) -> Result<(u64, Format), DecodeError> {
+    let open = |source| DecodeError::Open { name: name.to_owned(), source };
+    let bytes = reader.seek(SeekFrom::End(0)).map_err(open)?;
+    if bytes == 0 {
+        return Err(DecodeError::Empty(name.to_owned()));
+    }
+    reader.rewind().map_err(open)?;
+    let mut magic = Vec::new();
+    reader.by_ref().take(16).read_to_end(&mut magic).map_err(open)?;
+    reader.rewind().map_err(open)?;
+    let format = match image::guess_format(&magic) {
+        Ok(ImageFormat::Png) => Format::Png,
+        Ok(ImageFormat::Jpeg) => Format::Jpeg,
+        Ok(ImageFormat::WebP) => Format::WebP,
+        Ok(ImageFormat::Tiff) => Format::Tiff,
+        // BigTIFF, which `image` reads and does not recognise.
+        _ if magic.starts_with(b"II\x2B\0") || magic.starts_with(b"MM\0\x2B") => Format::Tiff,
+        _ => return Err(DecodeError::UnknownFormat(name.to_owned())),
     };
-    let mut raster = Raster::new(kind, size, channels, depth)?;
-    raster.write_rows(0, bytes)?;
-    Ok(raster)
+    Ok((bytes, format))
+}
+
+/// A block without what turning and redrawing make untrue, and the orientation that it had.
+fn tidy(mut block: Vec<u8>) -> (Option<Vec<u8>>, Option<Orientation>) {
+    // Some programs leave JPEG's marker in front.
+    if block.starts_with(b"Exif\0\0") {
+        block.drain(..6);
+    }
+    // Sets the tag to 1 in place.
+    let orientation = Orientation::remove_from_exif_chunk(&mut block);
+    exif::unlink_thumbnail(&mut block);
+    (Some(block).filter(|block| !block.is_empty()), orientation)
+}
+
+/// f32 in native byte order to u16 in native byte order.
+fn sixteen(bytes: &[u8]) -> Vec<u8> {
+    let level =
+        |b: &[u8]| (f32::from_ne_bytes([b[0], b[1], b[2], b[3]]).clamp(0.0, 1.0) * 65535.0).round() as u16;
+    bytes.chunks_exact(4).flat_map(|b| level(b).to_ne_bytes()).collect()
 }

@@ -48,7 +48,12 @@ pub enum EncodeError {
 ///
 /// # Errors
 /// [`EncodeError`].
-pub fn encode(raster: &Raster, writer: impl Write + Seek, format: Format, options: &EncodeOptions) -> Result<(), EncodeError> {
+pub fn encode(
+    raster: &Raster,
+    writer: impl Write + Seek,
+    format: Format,
+    options: &EncodeOptions,
+) -> Result<(), EncodeError> {
     format.check_size(raster.size())?;
     match format {
         Format::Png => png::write(raster, writer, options.depth),
@@ -95,7 +100,10 @@ fn write_whole(raster: &Raster, mut encoder: impl ImageEncoder, format: Format) 
 const BAND: u32 = 64;
 
 /// Calls `each` with the first row and the values of each band of rows, from the top.
-fn for_each_band(raster: &Raster, mut each: impl FnMut(u32, Planes) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+fn for_each_band(
+    raster: &Raster,
+    mut each: impl FnMut(u32, Planes) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let size = raster.size();
     for y in (0..size.height).step_by(BAND as usize) {
         let rows = BAND.min(size.height - y);

@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use clarifier_tile::Size;
+use image::ImageFormat;
+
+use crate::{Depth, Raster};
 
 /// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,25 @@ impl Format {
         }
     }
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "PNG",
+            Self::Jpeg => "JPEG",
+            Self::WebP => "WebP",
+            Self::Tiff => "TIFF",
+        }
+    }
+
+    pub(crate) fn codec(self) -> ImageFormat {
+        match self {
+            Self::Png => ImageFormat::Png,
+            Self::Jpeg => ImageFormat::Jpeg,
+            Self::WebP => ImageFormat::WebP,
+            Self::Tiff => ImageFormat::Tiff,
+        }
+    }
+
     /// The usual extension.
     pub fn extension(self) -> &'static str {
         match self {
@@ -66,16 +88,48 @@ impl Format {
     /// # Errors
     /// [`FormatError::TooLarge`].
     pub fn check_size(self, size: Size) -> Result<(), FormatError> {
-        let (format, limit) = match self {
-            Self::Jpeg => ("JPEG", 65_535),
-            Self::WebP => ("WebP", 16_383),
-            Self::Png => ("PNG", i32::MAX as u32),
+        let limit = match self {
+            Self::Jpeg => 65_535,
+            Self::WebP => 16_383,
+            Self::Png => i32::MAX as u32,
             Self::Tiff => return Ok(()),
         };
         if size.width > limit || size.height > limit {
-            return Err(FormatError::TooLarge { format, limit, size });
+            return Err(FormatError::TooLarge { format: self.name(), limit, size });
         }
         Ok(())
+    }
+
+    /// What `raster` loses as a file of this format, in sentences for the user.
+    pub fn losses(self, raster: &Raster) -> Vec<String> {
+        let (name, mut losses) = (self.name(), Vec::new());
+        if raster.channels().has_alpha() && !self.keeps_alpha() {
+            losses.push(format!("{name} has no opacity: the picture is laid on white"));
+        }
+        if raster.depth() == Depth::Sixteen && !self.keeps_sixteen_bits() {
+            losses.push(format!("{name} has 8 bits: the picture's 16 are reduced"));
+        }
+        if raster.metadata.exif.is_some() && self.exif_of(raster).is_none() {
+            losses.push(format!("{name} holds less EXIF than there is: it is left out"));
+        }
+        if raster.metadata.icc.is_some() && self.icc_of(raster).is_none() {
+            losses.push(format!("{name} cannot hold this colour profile: it is left out"));
+        }
+        losses
+    }
+
+    /// The EXIF that goes into the file. A JPEG's is in one segment.
+    pub(crate) fn exif_of(self, raster: &Raster) -> Option<&[u8]> {
+        let most = if self == Self::Jpeg { 65_535 - 2 - 6 } else { u32::MAX as usize };
+        raster.metadata.exif.as_deref().filter(|block| !block.is_empty() && block.len() <= most)
+    }
+
+    /// The profile that goes into the file. A JPEG's is in at most 255 segments; a WebP is always in
+    /// colour, so that a grey one's is of the wrong kind.
+    pub(crate) fn icc_of(self, raster: &Raster) -> Option<&[u8]> {
+        let most = if self == Self::Jpeg { 255 * (65_535 - 2 - 14) } else { u32::MAX as usize };
+        let kind = self != Self::WebP || !raster.channels().is_grey();
+        raster.metadata.icc.as_deref().filter(|icc| kind && !icc.is_empty() && icc.len() <= most)
     }
 
     /// Whether values keep 16 bits.

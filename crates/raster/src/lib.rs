@@ -4,10 +4,12 @@
 
 mod decode;
 mod encode;
+mod exif;
 #[cfg(test)]
 mod fixtures;
 mod format;
 mod metadata;
+mod orient;
 mod planes;
 mod raster;
 mod resize;

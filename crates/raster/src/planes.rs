@@ -46,7 +46,12 @@ impl Planes {
     pub fn crop(&self, x: u32, y: u32, size: Size) -> Self {
         let mut data = Vec::with_capacity(size.area() as usize * self.channels);
         for channel in 0..self.channels {
-            for row in self.plane(channel).chunks_exact(self.size.width as usize).skip(y as usize).take(size.height as usize) {
+            for row in self
+                .plane(channel)
+                .chunks_exact(self.size.width as usize)
+                .skip(y as usize)
+                .take(size.height as usize)
+            {
                 data.extend_from_slice(&row[x as usize..][..size.width as usize]);
             }
         }

@@ -96,6 +96,18 @@ impl Raster {
         Ok(Self { size, channels, depth, metadata: Metadata::default(), store: kind.create(length)? })
     }
 
+    /// A picture of these bytes, as [`Self::read_rows`] gives them.
+    pub(crate) fn from_bytes(
+        kind: &StoreKind,
+        size: Size,
+        channels: Channels,
+        depth: Depth,
+        bytes: Vec<u8>,
+    ) -> Result<Self, RasterError> {
+        debug_assert_eq!(bytes.len() as u64, size.area() * (channels.count() * depth.bytes()) as u64);
+        Ok(Self { size, channels, depth, metadata: Metadata::default(), store: kind.filled(bytes)? })
+    }
+
     /// Columns and rows.
     pub fn size(&self) -> Size {
         self.size
@@ -125,9 +137,17 @@ impl Raster {
         (u64::from(y) * u64::from(self.size.width) + u64::from(x)) * self.pixel_bytes() as u64
     }
 
-    /// Set the stored bytes of whole rows from `y` on.
-    pub(crate) fn write_rows(&mut self, y: u32, bytes: &[u8]) -> Result<(), RasterError> {
-        Ok(self.store.write_at(self.offset(0, y), bytes)?)
+    /// Whole rows from `y` on as they go into files: interleaved, in native byte order, at `depth`.
+    pub(crate) fn read_rows(&self, y: u32, rows: u32, depth: Depth) -> Result<Vec<u8>, RasterError> {
+        let mut bytes = vec![0; rows as usize * self.size.width as usize * self.pixel_bytes()];
+        self.store.read_at(self.offset(0, y), &mut bytes)?;
+        Ok(match (self.depth, depth) {
+            (Depth::Eight, Depth::Eight) | (Depth::Sixteen, Depth::Sixteen) => bytes,
+            (Depth::Eight, Depth::Sixteen) => bytes.into_iter().flat_map(|level| [level; 2]).collect(),
+            (Depth::Sixteen, Depth::Eight) => {
+                bytes.chunks_exact(2).map(|pair| eight(u16::from_ne_bytes([pair[0], pair[1]]))).collect()
+            }
+        })
     }
 
     /// A region, all channels, values in \[0, 1\].
@@ -138,7 +158,10 @@ impl Raster {
     /// # Panics
     /// If the region is not inside the picture.
     pub fn read(&self, rect: Rect) -> Result<Planes, RasterError> {
-        assert!(rect.right() <= self.size.width && rect.bottom() <= self.size.height, "a region inside the picture");
+        assert!(
+            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
+            "a region inside the picture"
+        );
         let mut planes = Planes::zeros(rect.size, self.channels.count());
         let (width, channels) = (rect.size.width as usize, self.channels.count());
         let mut row = vec![0; width * self.pixel_bytes()];
@@ -198,7 +221,10 @@ impl Raster {
     /// If the region is not inside the picture or has other channels.
     pub fn write(&mut self, x: u32, y: u32, planes: &Planes) -> Result<(), RasterError> {
         let size = planes.size;
-        assert!(x + size.width <= self.size.width && y + size.height <= self.size.height, "a region inside the picture");
+        assert!(
+            x + size.width <= self.size.width && y + size.height <= self.size.height,
+            "a region inside the picture"
+        );
         assert_eq!(planes.channels, self.channels.count(), "the picture's channels");
         let (width, channels) = (size.width as usize, planes.channels);
         let mut row = vec![0; width * self.pixel_bytes()];
@@ -227,6 +253,11 @@ impl Raster {
         }
         Ok(())
     }
+}
+
+/// The nearest of 256 levels to one of 65536.
+fn eight(level: u16) -> u8 {
+    ((u32::from(level) * 255 + 32767) / 65535) as u8
 }
 
 /// `count` coordinates from `start` on, reflected into `0 .. length`.
@@ -264,6 +295,19 @@ mod tests {
             let part = Rect::new(1, 2, Size::new(3, 2));
             assert_eq!(file.read(part).unwrap(), whole.crop(1, 2, part.size));
         }
+    }
+
+    #[test]
+    fn depths_are_converted_to_the_nearest_level() {
+        for level in 0..=u16::MAX {
+            assert_eq!(eight(level), (f64::from(level) / 65535.0 * 255.0).round() as u8);
+        }
+        let raster = numbered(&StoreKind::Memory, Depth::Eight);
+        let (short, long) =
+            (raster.read_rows(1, 2, Depth::Eight).unwrap(), raster.read_rows(1, 2, Depth::Sixteen).unwrap());
+        let whole: Vec<u8> =
+            long.chunks_exact(2).map(|pair| eight(u16::from_ne_bytes([pair[0], pair[1]]))).collect();
+        assert_eq!(whole, short);
     }
 
     #[test]

@@ -109,20 +109,25 @@ fn resample<E>(
 ) -> Result<(), E> {
     let (columns, rows) = (taps(from.width, to.width, filter), taps(from.height, to.height, filter));
     let row_size = Size::new(to.width, 1);
-    let band = (BAND_VALUES / (u64::from(from.width.max(to.width)) * channels as u64)).clamp(1, u64::from(from.height)) as u32;
+    let band = (BAND_VALUES / (u64::from(from.width.max(to.width)) * channels as u64))
+        .clamp(1, u64::from(from.height)) as u32;
     // The target rows begun, from `done` on.
     let (mut open, mut done) = (VecDeque::<Planes>::new(), 0);
     for top in (0..from.height).step_by(band as usize) {
         let height = band.min(from.height - top);
-        let source = resize_rows(&read(Rect::new(0, top, Size::new(from.width, height)))?, to.width, &columns);
+        let source =
+            resize_rows(&read(Rect::new(0, top, Size::new(from.width, height)))?, to.width, &columns);
         for y in top..top + height {
             while rows.get(done + open.len()).is_some_and(|taps| taps.first <= y) {
                 open.push_back(Planes::zeros(row_size, channels));
             }
-            for (target, taps) in open.iter_mut().zip(&rows[done..]).filter(|(_, taps)| taps.range().contains(&y)) {
+            for (target, taps) in
+                open.iter_mut().zip(&rows[done..]).filter(|(_, taps)| taps.range().contains(&y))
+            {
                 let weight = taps.weights[(y - taps.first) as usize];
                 for channel in 0..channels {
-                    let row = &source.plane(channel)[(y - top) as usize * to.width as usize..][..to.width as usize];
+                    let row =
+                        &source.plane(channel)[(y - top) as usize * to.width as usize..][..to.width as usize];
                     for (sum, value) in target.plane_mut(channel).iter_mut().zip(row) {
                         *sum += weight * value;
                     }
@@ -145,7 +150,8 @@ pub fn resize_planes(planes: &Planes, size: Size, filter: Filter) -> Planes {
     let read = |rect: Rect| Ok::<_, Infallible>(planes.crop(rect.x, rect.y, rect.size));
     let write = |y: u32, row: &Planes| {
         for channel in 0..planes.channels {
-            let into = &mut result.plane_mut(channel)[y as usize * size.width as usize..][..size.width as usize];
+            let into =
+                &mut result.plane_mut(channel)[y as usize * size.width as usize..][..size.width as usize];
             into.copy_from_slice(row.plane(channel));
         }
         Ok(())
@@ -164,7 +170,13 @@ pub fn resize_planes(planes: &Planes, size: Size, filter: Filter) -> Planes {
 /// If the two have other channels.
 pub fn resize(source: &Raster, target: &mut Raster, filter: Filter) -> Result<(), RasterError> {
     let sizes = (source.size(), target.size());
-    resample(sizes, source.channels().count(), filter, |rect| source.read(rect), |y, row| target.write(0, y, row))
+    resample(
+        sizes,
+        source.channels().count(),
+        filter,
+        |rect| source.read(rect),
+        |y, row| target.write(0, y, row),
+    )
 }
 
 #[cfg(test)]
@@ -196,7 +208,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = StoreKind::File(folder.path().into());
         // Wide enough that a band is a few rows.
-        for (from, to) in [((200_000, 24), (3000, 50)), ((150_000, 60), (1000, 7)), ((30, 4000), (61, 8001)), ((1, 5000), (3, 1))] {
+        for (from, to) in [
+            ((200_000, 24), (3000, 50)),
+            ((150_000, 60), (1000, 7)),
+            ((30, 4000), (61, 8001)),
+            ((1, 5000), (3, 1)),
+        ] {
             let (from, to) = (Size::new(from.0, from.1), Size::new(to.0, to.1));
             let planes = noise(from, 4);
             let mut source = Raster::new(&file, from, Channels::Rgba, Depth::Sixteen).unwrap();
@@ -205,7 +222,12 @@ mod tests {
             resize(&source, &mut target, Filter::Lanczos3).unwrap();
             let whole = resize_planes(&source.read(source.area()).unwrap(), to, Filter::Lanczos3);
             let banded = target.read(target.area()).unwrap();
-            let error = whole.data.iter().zip(&banded.data).map(|(a, b)| (a.clamp(0.0, 1.0) - b).abs()).fold(0.0, f32::max);
+            let error = whole
+                .data
+                .iter()
+                .zip(&banded.data)
+                .map(|(a, b)| (a.clamp(0.0, 1.0) - b).abs())
+                .fold(0.0, f32::max);
             // Half a level, from storing 16 bits.
             assert!(error < 0.51 / 65535.0, "{from} to {to}: {error}");
         }

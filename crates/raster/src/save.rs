@@ -23,7 +23,13 @@ pub struct SaveError {
 ///
 /// # Errors
 /// [`SaveError`]; then no file was made or changed.
-pub fn save(raster: &Raster, path: &Path, format: Format, options: &EncodeOptions, overwrite: bool) -> Result<(), SaveError> {
+pub fn save(
+    raster: &Raster,
+    path: &Path,
+    format: Format,
+    options: &EncodeOptions,
+    overwrite: bool,
+) -> Result<(), SaveError> {
     write_whole(path, overwrite, |file| {
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         encode(raster, &mut writer, format, options)?;
@@ -32,11 +38,16 @@ pub fn save(raster: &Raster, path: &Path, format: Format, options: &EncodeOption
     .map_err(|source| SaveError { path: path.to_owned(), source })
 }
 
-fn write_whole(path: &Path, overwrite: bool, write: impl FnOnce(&mut NamedTempFile) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+fn write_whole(
+    path: &Path,
+    overwrite: bool,
+    write: impl FnOnce(&mut NamedTempFile) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Temporary files are private by default; this one becomes an ordinary file of the user's, with
     // ordinary permissions.
-    let mut file = tempfile::Builder::new().prefix(".clarifier-").make_in(folder, |path| File::create_new(path))?;
+    let mut file =
+        tempfile::Builder::new().prefix(".clarifier-").make_in(folder, |path| File::create_new(path))?;
     write(&mut file)?;
     // A full disk may only show here.
     file.as_file().sync_all()?;

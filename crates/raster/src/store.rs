@@ -19,6 +19,17 @@ pub trait ByteStore: Send {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
+/// `length` zeros, or an error where memory does not suffice.
+pub(crate) fn zeros(length: u64) -> io::Result<Vec<u8>> {
+    let too_much =
+        || io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for a picture of {length} bytes"));
+    let length = usize::try_from(length).map_err(|_| too_much())?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| too_much())?;
+    bytes.resize(length, 0);
+    Ok(bytes)
+}
+
 /// Bytes in memory.
 pub struct MemoryStore(Vec<u8>);
 
@@ -28,12 +39,7 @@ impl MemoryStore {
     /// # Errors
     /// If memory does not suffice.
     pub fn new(length: u64) -> io::Result<Self> {
-        let too_much = || io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for a picture of {length} bytes"));
-        let length = usize::try_from(length).map_err(|_| too_much())?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(length).map_err(|_| too_much())?;
-        bytes.resize(length, 0);
-        Ok(Self(bytes))
+        zeros(length).map(Self)
     }
 
     fn range(&self, offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
@@ -104,5 +110,14 @@ impl StoreKind {
             Self::Memory => Box::new(MemoryStore::new(length)?),
             Self::File(folder) => Box::new(FileStore::new(folder, length)?),
         })
+    }
+    /// A store of these bytes.
+    pub(crate) fn filled(&self, bytes: Vec<u8>) -> io::Result<Box<dyn ByteStore>> {
+        if *self == Self::Memory {
+            return Ok(Box::new(MemoryStore(bytes)));
+        }
+        let mut store = self.create(bytes.len() as u64)?;
+        store.write_at(0, &bytes)?;
+        Ok(store)
     }
 }

@@ -29,7 +29,8 @@ impl Tiling {
     /// `tile` is the side of a tile in pixels.
     fn new(area: Size, tile: u32, factor: u32) -> Self {
         let side = (tile / factor).max(2 * OVERLAP);
-        let grid = TileGrid::new(area, Size::new(side, side), OVERLAP).expect("an overlap smaller than the tile");
+        let grid =
+            TileGrid::new(area, Size::new(side, side), OVERLAP).expect("an overlap smaller than the tile");
         // Four samples of half the side take the memory of one tile.
         let sample = Size::new((side / 2).min(area.width), (side / 2).min(area.height));
         Self { grid, sample }
@@ -71,7 +72,14 @@ impl Shared {
 ///
 /// # Errors
 /// If the store or the device fails; [`Error::Cancelled`].
-pub async fn encode(backend: &Backend, diffusion: &Diffusion, picture: &Raster, tile: u32, statistics: VaeStatistics, observe: Observer<'_>) -> Result<Canvas, Error> {
+pub async fn encode(
+    backend: &Backend,
+    diffusion: &Diffusion,
+    picture: &Raster,
+    tile: u32,
+    statistics: VaeStatistics,
+    observe: Observer<'_>,
+) -> Result<Canvas, Error> {
     let vae = &diffusion.vae;
     let factor = vae.factor() as u32;
     let area = latent_size(picture.size(), factor);
@@ -94,7 +102,11 @@ pub async fn encode(backend: &Backend, diffusion: &Diffusion, picture: &Raster, 
             VaeStatistics::Thumbnail => {
                 let size = fitted(area, tiling.grid.tile()).times(factor);
                 let small = resize_planes(&picture.read(picture.area())?.to_rgb(), size, Filter::Bicubic);
-                backend.tensor(small.data.iter().map(|v| 2.0 * v - 1.0).collect(), dims(size, 3, 1), DType::F32)
+                backend.tensor(
+                    small.data.iter().map(|v| 2.0 * v - 1.0).collect(),
+                    dims(size, 3, 1),
+                    DType::F32,
+                )
             }
         };
         vae.encode(batch, &mut norms);
@@ -116,7 +128,15 @@ pub async fn encode(backend: &Backend, diffusion: &Diffusion, picture: &Raster, 
 ///
 /// # Errors
 /// If the store or the device fails; [`Error::Cancelled`].
-pub async fn decode(backend: &Backend, diffusion: &Diffusion, canvas: &Canvas, picture: &mut Raster, tile: u32, statistics: VaeStatistics, observe: Observer<'_>) -> Result<(), Error> {
+pub async fn decode(
+    backend: &Backend,
+    diffusion: &Diffusion,
+    canvas: &Canvas,
+    picture: &mut Raster,
+    tile: u32,
+    statistics: VaeStatistics,
+    observe: Observer<'_>,
+) -> Result<(), Error> {
     let vae = &diffusion.vae;
     let factor = vae.factor() as u32;
     let tiling = Tiling::new(canvas.size, tile, factor);
@@ -182,7 +202,11 @@ fn fitted(area: Size, tile: Size) -> Size {
 }
 
 fn check(values: &[f32], phase: Phase, index: usize) -> Result<(), Error> {
-    if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite { phase, tile: index + 1 }) }
+    if values.iter().all(|v| v.is_finite()) {
+        Ok(())
+    } else {
+        Err(Error::NotFinite { phase, tile: index + 1 })
+    }
 }
 
 fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {

@@ -129,7 +129,9 @@ pub struct Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// `--device gpu` without one.
-    #[error("--device gpu: no adapter with compute shaders was found; install the GPU's driver (Vulkan, Metal or DX12), or use --device cpu")]
+    #[error(
+        "--device gpu: no adapter with compute shaders was found; install the GPU's driver (Vulkan, Metal or DX12), or use --device cpu"
+    )]
     NoGpu,
     /// The driver refused.
     #[error("the GPU {name} could not be started ({reason}); update its driver, or use --device cpu")]

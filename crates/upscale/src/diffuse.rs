@@ -84,7 +84,13 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     /// Its predicted noise, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
-    async fn noise(&self, backend: &Backend, diffusion: &Diffusion, conditioning: &Conditioning, settings: &Settings) -> Result<Vec<f32>, Error> {
+    async fn noise(
+        &self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        conditioning: &Conditioning,
+        settings: &Settings,
+    ) -> Result<Vec<f32>, Error> {
         let Self { canvas, hint, rect, t } = self;
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let dtype = diffusion.dtype;

@@ -49,7 +49,8 @@ impl Enlarger {
     /// The built-in networks.
     pub fn lite(placement: &Placement) -> Self {
         let load = |bytes| {
-            let file = SafetensorsFile::new(Box::new(BuiltIn(bytes)), "lite").expect("the built-in file is whole");
+            let file =
+                SafetensorsFile::new(Box::new(BuiltIn(bytes)), "lite").expect("the built-in file is whole");
             Esrgan::load(Weights::new(&file, "lite", placement)).expect("the built-in network fits")
         };
         Self::Lite { x2: load(LITE_X2), x4: load(LITE_X4) }
@@ -93,7 +94,14 @@ fn grid(from: Size) -> TileGrid {
 ///
 /// # Errors
 /// If a store or the device fails; [`Error::Cancelled`].
-pub async fn enlarge(backend: &Backend, enlarger: &Enlarger, source: &Raster, size: Size, scratch: &StoreKind, observe: Observer<'_>) -> Result<Raster, Error> {
+pub async fn enlarge(
+    backend: &Backend,
+    enlarger: &Enlarger,
+    source: &Raster,
+    size: Size,
+    scratch: &StoreKind,
+    observe: Observer<'_>,
+) -> Result<Raster, Error> {
     let factor = f64::from(size.width) / f64::from(source.size().width);
     let new = |size| Raster::new(scratch, size, Channels::Rgb, Depth::Sixteen);
     let Some(network) = enlarger.network(factor) else {

@@ -33,7 +33,9 @@ pub enum Error {
     #[error(transparent)]
     Raster(#[from] RasterError),
     /// The text encoder's width is not what the UNet takes.
-    #[error("the text encoder gives {text} values a token and the UNet takes {unet}: they are of different models")]
+    #[error(
+        "the text encoder gives {text} values a token and the UNet takes {unet}: they are of different models"
+    )]
     TextWidth {
         /// The encoder's.
         text: usize,
@@ -41,10 +43,14 @@ pub enum Error {
         unet: usize,
     },
     /// The device gave up.
-    #[error("the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)")]
+    #[error(
+        "the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)"
+    )]
     Device(String),
     /// A network produced something that is no picture.
-    #[error("{phase:?} gave values that are no numbers at tile {tile}; the weights are damaged, or try --precision f32")]
+    #[error(
+        "{phase:?} gave values that are no numbers at tile {tile}; the weights are damaged, or try --precision f32"
+    )]
     NotFinite {
         /// Where.
         phase: Phase,

@@ -30,9 +30,7 @@ pub use noise::{NoiseError, noise, noise_from_file};
 pub use pipeline::{Job, Report, output_size, upscale};
 pub use plan::{Plan, PlannedStage};
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
-pub use settings::{
-    Field, HintSource, Kind, Settings, SettingsError, SolverKind, TileWindow, VaeStatistics,
-};
+pub use settings::{Field, HintSource, Kind, Settings, SettingsError, SolverKind, TileWindow, VaeStatistics};
 pub use solver::Solver;
 pub use stages::{Stage, stages};
 pub use text::embed;

@@ -83,9 +83,15 @@ impl Models {
     ///
     /// # Errors
     /// If a file is missing, damaged or of another kind; [`Error::Cancelled`].
-    pub fn load(backend: &Backend, upscaler: &UpscalerChoice, paths: Option<&DiffusionPaths>, observe: Observer) -> Result<Self, Error> {
+    pub fn load(
+        backend: &Backend,
+        upscaler: &UpscalerChoice,
+        paths: Option<&DiffusionPaths>,
+        observe: Observer,
+    ) -> Result<Self, Error> {
         let enlarger = load_enlarger(backend, upscaler, observe)?;
-        let diffusion = paths.map(|paths| Diffusion::load(backend, backend.dtype, paths, observe)).transpose()?;
+        let diffusion =
+            paths.map(|paths| Diffusion::load(backend, backend.dtype, paths, observe)).transpose()?;
         Ok(Self { backend: backend.clone(), enlarger, diffusion })
     }
 }
@@ -104,7 +110,9 @@ fn load_enlarger(backend: &Backend, upscaler: &UpscalerChoice, observe: Observer
                 return Err(FileError::WrongKind { name, is: kind, wanted }.into());
             }
             let mut tell = Telling { observe, network: "upscaler", cancelled: false };
-            let network = tell.load(|on_bytes| Esrgan::load(Weights::new(&*file, name, &placement).with_progress(on_bytes)))?;
+            let network = tell.load(|on_bytes| {
+                Esrgan::load(Weights::new(&*file, name, &placement).with_progress(on_bytes))
+            })?;
             Ok(Enlarger::Network(network))
         }
     }
@@ -119,19 +127,28 @@ impl Diffusion {
     ///
     /// # Errors
     /// As [`Models::load`].
-    pub fn load(backend: &Backend, dtype: DType, paths: &DiffusionPaths, observe: Observer) -> Result<Self, Error> {
+    pub fn load(
+        backend: &Backend,
+        dtype: DType,
+        paths: &DiffusionPaths,
+        observe: Observer,
+    ) -> Result<Self, Error> {
         let (half, full) = (placement(backend, dtype), placement(backend, DType::F32));
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let text = component(&paths.checkpoint, Component::TextEncoder)?;
         let unet = component(&paths.checkpoint, Component::UNet)?;
         let vae = component(paths.vae.as_deref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let controlnet = component(&paths.controlnet, Component::ControlNet)?;
-        let text_encoder = network("text encoder", &text, &full, observe, |w, c| ClipTextEncoder::load(w, c.config.as_ref()))?;
+        let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
+            ClipTextEncoder::load(w, c.config.as_ref())
+        })?;
         let diffusion = Self {
             tokenizer: ClipTokenizer::new(),
             text_encoder,
             vae: network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref()))?,
-            controlnet: network("controlnet", &controlnet, &half, observe, |w, c| ControlNet::load(w, c.config.as_ref()))?,
+            controlnet: network("controlnet", &controlnet, &half, observe, |w, c| {
+                ControlNet::load(w, c.config.as_ref())
+            })?,
             unet: network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref()))?,
             dtype,
             paths: paths.clone(),
@@ -152,7 +169,9 @@ fn network<N>(
     load: impl FnOnce(Weights, &ComponentFile) -> Result<N, LoadError>,
 ) -> Result<N, Error> {
     let mut tell = Telling { observe, network, cancelled: false };
-    tell.load(|on_bytes| load(Weights::new(&*part.file, part.name.clone(), placement).with_progress(on_bytes), part))
+    tell.load(|on_bytes| {
+        load(Weights::new(&*part.file, part.name.clone(), placement).with_progress(on_bytes), part)
+    })
 }
 
 /// Passes a loader's progress on as events.
@@ -177,7 +196,12 @@ impl Telling<'_> {
 
 impl Backend {
     /// A tensor on the device.
-    pub(crate) fn tensor<const D: usize>(&self, values: Vec<f32>, dims: [usize; D], dtype: DType) -> Tensor<D> {
+    pub(crate) fn tensor<const D: usize>(
+        &self,
+        values: Vec<f32>,
+        dims: [usize; D],
+        dtype: DType,
+    ) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values, dims), (&self.device, dtype))
     }
 

@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::autoencode::{decode, encode, latent_size};
 use crate::enlarge::{Enlarger, enlarge, to_rgb};
 use crate::{
-    Conditioning, Diffusion, Error, Event, HintSource, Models, Observer, Settings, Solver, Stage, diffuse, embed, noise,
-    noise_from_file, stages,
+    Conditioning, Diffusion, Error, Event, HintSource, Models, Observer, Settings, Solver, Stage, diffuse,
+    embed, noise, noise_from_file, stages,
 };
 
 /// What belongs to one run, beside its settings.
@@ -49,7 +49,14 @@ pub fn output_size(input: Size, factor: f64) -> Size {
 ///
 /// # Panics
 /// If `output` has another size or other channels.
-pub async fn upscale(models: &mut Models, input: &Raster, output: &mut Raster, settings: &Settings, job: &Job, observe: Observer<'_>) -> Result<Report, Error> {
+pub async fn upscale(
+    models: &mut Models,
+    input: &Raster,
+    output: &mut Raster,
+    settings: &Settings,
+    job: &Job,
+    observe: Observer<'_>,
+) -> Result<Report, Error> {
     settings.validate()?;
     assert_eq!(output.size(), output_size(input.size(), settings.upscale_factor), "the result's size");
     assert_eq!(output.channels(), input.channels(), "the input's channels");
@@ -68,7 +75,8 @@ pub async fn upscale(models: &mut Models, input: &Raster, output: &mut Raster, s
         if observe(event).is_break() {
             return Err(Error::Cancelled);
         }
-        let mut guess = enlarge(&models.backend, &models.enlarger, &picture, stage.to, &job.scratch, observe).await?;
+        let mut guess =
+            enlarge(&models.backend, &models.enlarger, &picture, stage.to, &job.scratch, observe).await?;
         if let (Some(diffusion), Some(conditioning)) = (&mut models.diffusion, &conditioning) {
             let noise = if index == 0 { job.noise.clone() } else { None };
             let redraw = Redraw { backend: &models.backend, settings, job, stage, noise };
@@ -89,7 +97,12 @@ pub(crate) fn enlarger_steps(input: Size, factor: f64, enlarger: &Enlarger) -> V
             // All but the last at full stretch.
             let done = if pass == passes { factor } else { largest.powi(pass) };
             let side = |length: u32| (f64::from(length) * done).round().max(1.0) as u32;
-            let stage = Stage { from: *from, to: Size::new(side(input.width), side(input.height)), strength: 0.0, seed: 0 };
+            let stage = Stage {
+                from: *from,
+                to: Size::new(side(input.width), side(input.height)),
+                strength: 0.0,
+                seed: 0,
+            };
             *from = stage.to;
             Some(stage)
         })
@@ -116,7 +129,14 @@ struct Redraw<'a> {
 
 impl Redraw<'_> {
     /// Replace `guess` by its redrawn self. `before` is the stage's input.
-    async fn run(&self, diffusion: &mut Diffusion, before: &Raster, guess: &mut Raster, conditioning: &Conditioning, observe: Observer<'_>) -> Result<(), Error> {
+    async fn run(
+        &self,
+        diffusion: &mut Diffusion,
+        before: &Raster,
+        guess: &mut Raster,
+        conditioning: &Conditioning,
+        observe: Observer<'_>,
+    ) -> Result<(), Error> {
         let Self { backend, settings, job, stage, noise: noise_file } = self;
         let (tile, statistics) = (settings.vae_tile, settings.vae_statistics);
         let solver = Solver::new(settings.solver, settings.num_inference_steps as usize, stage.strength);

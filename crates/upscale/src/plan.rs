@@ -54,7 +54,13 @@ const BYTES_PER_PIXEL: u64 = 6;
 
 impl Plan {
     /// The plan for a picture of size `input`.
-    pub fn new(backend: &Backend, enlarger: &Enlarger, diffusion: bool, input: Size, settings: &Settings) -> Self {
+    pub fn new(
+        backend: &Backend,
+        enlarger: &Enlarger,
+        diffusion: bool,
+        input: Size,
+        settings: &Settings,
+    ) -> Self {
         let stages = if diffusion {
             stages(input, settings.upscale_factor, settings.denoise_strength, 0)
         } else {
@@ -66,7 +72,8 @@ impl Plan {
         let planned = stages.iter().map(|stage| {
             let latents = crate::autoencode::latent_size(stage.to, 8);
             let tile = Size::new(settings.tile_width, settings.tile_height);
-            let grid = TileGrid::new(latents, tile, settings.tile_overlap.min(tile.width.min(tile.height) - 1));
+            let grid =
+                TileGrid::new(latents, tile, settings.tile_overlap.min(tile.width.min(tile.height) - 1));
             let grid = grid.expect("a picture has pixels");
             let steps = Solver::new(settings.solver, settings.num_inference_steps as usize, stage.strength);
             let steps = if diffusion { steps.timesteps().len() } else { 0 };
@@ -74,7 +81,8 @@ impl Plan {
                 let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = 3 * 16 * latents.area();
-                memory = memory.max(canvas + (unet + backend.attention.score_bytes).max(vae * BYTES_PER_VAE_PIXEL));
+                memory = memory
+                    .max(canvas + (unet + backend.attention.score_bytes).max(vae * BYTES_PER_VAE_PIXEL));
             }
             let copies = 2 + u64::from(enlarger.largest_step() > 2.0) * 3;
             scratch = scratch.max(copies * stage.to.area() * BYTES_PER_PIXEL);

@@ -175,7 +175,9 @@ pub enum SettingsError {
     #[error("there is no setting {0:?}")]
     Unknown(String),
     /// An overlap that leaves nothing of a tile.
-    #[error("--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger")]
+    #[error(
+        "--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger"
+    )]
     Overlap {
         /// The overlap.
         overlap: u32,
@@ -217,7 +219,11 @@ impl Settings {
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), SettingsError> {
         let field = Self::describe().into_iter().find(|f| f.name == name);
         let field = field.ok_or_else(|| SettingsError::Unknown(name.into()))?;
-        let failed = |reason: String| SettingsError::Value { option: field.option.clone(), value: text.into(), reason };
+        let failed = |reason: String| SettingsError::Value {
+            option: field.option.clone(),
+            value: text.into(),
+            reason,
+        };
         let value = match field.kind {
             Kind::Text | Kind::Choice => serde_json::Value::from(text),
             Kind::Integer => text.parse::<i64>().map_err(|_| failed("not a whole number".into()))?.into(),
@@ -230,10 +236,12 @@ impl Settings {
         }
         let mut all = serde_json::to_value(&*self).expect("settings are plain data");
         all[name] = value;
-        *self = serde_json::from_value(all).map_err(|e| failed(match field.choices.is_empty() {
-            true => e.to_string(),
-            false => format!("{} are the choices", field.choices.join(", ")),
-        }))?;
+        *self = serde_json::from_value(all).map_err(|e| {
+            failed(match field.choices.is_empty() {
+                true => e.to_string(),
+                false => format!("{} are the choices", field.choices.join(", ")),
+            })
+        })?;
         Ok(())
     }
 

@@ -78,7 +78,8 @@ mod tests {
 
     /// Some function of position and time, as a network is.
     fn eps(x: &[f32], t: u32, offset: usize) -> Vec<f32> {
-        let bend = |(i, x): (usize, &f32)| (0.8 * x + ((offset + i) as f32 * 0.37 + t as f32 * 0.011).sin()).tanh();
+        let bend =
+            |(i, x): (usize, &f32)| (0.8 * x + ((offset + i) as f32 * 0.37 + t as f32 * 0.011).sin()).tanh();
         x.iter().enumerate().map(bend).collect()
     }
 

@@ -24,7 +24,11 @@ pub fn pull(cache: &Cache, model: &Model) -> Result<PathBuf> {
         Err(error) => return cache.find(model).ok_or(error),
     };
     if !remote.hash.starts_with(&model.sha256_start) {
-        bail!("the hub's file has the hash {}, its author's begins with {}: it is not the same file", remote.hash, model.sha256_start);
+        bail!(
+            "the hub's file has the hash {}, its author's begins with {}: it is not the same file",
+            remote.hash,
+            model.sha256_start
+        );
     }
     let blob = cache.blob(model, &remote.hash);
     if !blob.is_file() {
@@ -64,7 +68,9 @@ fn fetch(hub: &Hub, model: &Model, remote: &Remote, blob: &Path) -> Result<()> {
             let progressed = file.metadata()?.len() > start;
             attempt = if progressed { 0 } else { attempt + 1 };
             if !is_transient(&error) || attempt >= ATTEMPTS {
-                return Err(error.context("the part that arrived is kept: the same command goes on from there"));
+                return Err(
+                    error.context("the part that arrived is kept: the same command goes on from there")
+                );
             }
         }
     }
@@ -104,7 +110,14 @@ impl std::fmt::Display for CutOff {
 impl std::error::Error for CutOff {}
 
 /// Append what the server sends from `start` on.
-fn transfer(hub: &Hub, model: &Model, remote: &Remote, file: &mut File, start: u64, bar: &ProgressBar) -> Result<()> {
+fn transfer(
+    hub: &Hub,
+    model: &Model,
+    remote: &Remote,
+    file: &mut File,
+    start: u64,
+    bar: &ProgressBar,
+) -> Result<()> {
     let (resumed, mut body) = match hub.bytes(&remote.url, start, model) {
         Err(error) if start > 0 && error.to_string().contains("416") => {
             file.set_len(0)?;

@@ -49,7 +49,10 @@ impl Hub {
             .user_agent(concat!("clarifier/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: config.build().into(),
-            endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()).trim_end_matches('/').into(),
+            endpoint: variable("HF_ENDPOINT")
+                .unwrap_or_else(|| "https://huggingface.co".into())
+                .trim_end_matches('/')
+                .into(),
             token: variable("HF_TOKEN").or_else(file).map(|t| t.trim().to_owned()),
         }
     }
@@ -59,16 +62,20 @@ impl Hub {
         let mut url = format!("{}/{}/resolve/{BRANCH}/{}", self.endpoint, model.repo, model.file);
         for _ in 0..REDIRECTS {
             let response = self.request("HEAD", &url, None)?;
-            let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+            let header =
+                |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
             let commit = header("x-repo-commit");
             let location = header("location");
             // The hub's own answer names the commit; a repository that moved only redirects.
             if let Some(commit) = commit {
-                let hash = header("x-linked-etag").or_else(|| header("etag")).context("the hub does not state the file's hash")?;
+                let hash = header("x-linked-etag")
+                    .or_else(|| header("etag"))
+                    .context("the hub does not state the file's hash")?;
                 let hash = hash.trim_start_matches("W/").trim_matches('"').to_owned();
                 check_name(&hash)?;
                 check_name(&commit)?;
-                let size = header("x-linked-size").or_else(|| header("content-length")).and_then(|s| s.parse().ok());
+                let size =
+                    header("x-linked-size").or_else(|| header("content-length")).and_then(|s| s.parse().ok());
                 let size = size.context("the hub does not state the file's size")?;
                 let url = location.map_or(Ok(url.clone()), |to| resolve(&url, &to))?;
                 return Ok(Remote { commit, hash, size, url });
@@ -88,13 +95,21 @@ impl Hub {
             let response = self.request("GET", &url, (start > 0).then_some(start))?;
             let status = response.status();
             if status.is_redirection() {
-                let to = response.headers().get("location").and_then(|v| v.to_str().ok()).context("a redirect to nowhere")?;
+                let to = response
+                    .headers()
+                    .get("location")
+                    .and_then(|v| v.to_str().ok())
+                    .context("a redirect to nowhere")?;
                 url = resolve(&url, to)?;
                 continue;
             }
             return match status {
                 StatusCode::PARTIAL_CONTENT => {
-                    let range = response.headers().get("content-range").and_then(|v| v.to_str().ok()).unwrap_or_default();
+                    let range = response
+                        .headers()
+                        .get("content-range")
+                        .and_then(|v| v.to_str().ok())
+                        .unwrap_or_default();
                     if !range.starts_with(&format!("bytes {start}-")) {
                         bail!("the server sent another part ({range:?}) than asked for");
                     }
@@ -117,7 +132,9 @@ impl Hub {
         if let Some(token) = self.token.as_ref().filter(|_| same_host(&self.endpoint, url)) {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        request.call().with_context(|| format!("{} does not answer; check the connection, or HF_ENDPOINT", host(url)))
+        request
+            .call()
+            .with_context(|| format!("{} does not answer; check the connection, or HF_ENDPOINT", host(url)))
     }
 }
 
@@ -127,7 +144,11 @@ fn host(url: &str) -> String {
 
 /// Whether the token may be sent: only to the hub itself, never to where it redirects.
 fn same_host(endpoint: &str, url: &str) -> bool {
-    let parts = |url: &str| url.parse::<Uri>().ok().map(|u| (u.scheme_str().map(str::to_owned), u.authority().map(ToString::to_string)));
+    let parts = |url: &str| {
+        url.parse::<Uri>()
+            .ok()
+            .map(|u| (u.scheme_str().map(str::to_owned), u.authority().map(ToString::to_string)))
+    };
     parts(endpoint) == parts(url)
 }
 
@@ -146,7 +167,10 @@ fn resolve(from: &str, to: &str) -> Result<String> {
 
 /// A hash or commit becomes a file's name: nothing else may hide in it.
 fn check_name(name: &str) -> Result<()> {
-    if name.is_empty() || name.len() > 128 || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+    if name.is_empty()
+        || name.len() > 128
+        || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    {
         bail!("the hub states a strange hash or commit ({name:?})");
     }
     Ok(())
@@ -155,7 +179,9 @@ fn check_name(name: &str) -> Result<()> {
 fn refusal(status: StatusCode, model: &Model) -> anyhow::Error {
     let repo = &model.repo;
     match status.as_u16() {
-        401 | 403 => anyhow::anyhow!("the hub asks for permission ({status}): accept the licence at {repo}'s page and set HF_TOKEN"),
+        401 | 403 => anyhow::anyhow!(
+            "the hub asks for permission ({status}): accept the licence at {repo}'s page and set HF_TOKEN"
+        ),
         404 => anyhow::anyhow!("the hub has no {} in {repo} (404)", model.file),
         416 => anyhow::anyhow!("the part already here is not of this file (416)"),
         429 => anyhow::anyhow!("the hub is busy ({status}); try again later"),

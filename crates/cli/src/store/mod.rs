@@ -33,7 +33,11 @@ pub fn command(matches: &ArgMatches) -> Result<()> {
             for model in chosen(&names, |_| false)? {
                 match cache.find(&model) {
                     Some(path) => println!("{}", path.display()),
-                    None => bail!("{} is not here; `clarifier models pull {}` downloads it", model.name, model.name),
+                    None => bail!(
+                        "{} is not here; `clarifier models pull {}` downloads it",
+                        model.name,
+                        model.name
+                    ),
                 }
             }
         }

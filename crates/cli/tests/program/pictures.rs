@@ -13,7 +13,8 @@ fn picture(width: u32, height: u32) -> DynamicImage {
 }
 
 fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -47,9 +48,21 @@ fn every_format_keeps_size_depth_and_alpha() {
     picture(20, 12).to_luma8().save(path("grey.png")).unwrap();
     let sixteen = ImageBuffer::from_fn(20, 12, |x, y| Rgb([(x * 3000) as u16, (y * 5000) as u16, 777]));
     DynamicImage::ImageRgb16(sixteen).save(path("sixteen.tif")).unwrap();
-    let alpha = ImageBuffer::from_fn(20, 12, |x, y| Rgba([200, 100, 50, if x < 10 { 255 } else { (y * 20) as u8 }]));
+    let alpha =
+        ImageBuffer::from_fn(20, 12, |x, y| Rgba([200, 100, 50, if x < 10 { 255 } else { (y * 20) as u8 }]));
     DynamicImage::ImageRgba8(alpha).save(path("alpha.webp")).unwrap();
-    let args = ["upscale", "rgb.jpg", "grey.png", "sixteen.tif", "alpha.webp", "--output-dir", "out", "--device", "cpu", "-q"];
+    let args = [
+        "upscale",
+        "rgb.jpg",
+        "grey.png",
+        "sixteen.tif",
+        "alpha.webp",
+        "--output-dir",
+        "out",
+        "--device",
+        "cpu",
+        "-q",
+    ];
     let output = clarifier(home.path(), &args);
     assert!(output.status.success(), "{}", stderr(&output));
     let open = |name: &str| ImageReader::open(path("out").join(name)).unwrap().decode().unwrap();
@@ -72,7 +85,10 @@ fn tiny_and_thin_pictures_work() {
     let home = tempfile::tempdir().unwrap();
     picture(1, 1).save(home.path().join("dot.png")).unwrap();
     picture(5000, 1).save(home.path().join("line.png")).unwrap();
-    let output = clarifier(home.path(), &["upscale", "dot.png", "line.png", "--device", "cpu", "--upscale-factor", "3"]);
+    let output = clarifier(
+        home.path(),
+        &["upscale", "dot.png", "line.png", "--device", "cpu", "--upscale-factor", "3"],
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     let size = |name: &str| image::image_dimensions(home.path().join(name)).unwrap();
     assert_eq!((size("dot_3x.png"), size("line_3x.png")), ((3, 3), (15000, 3)));
@@ -104,8 +120,16 @@ fn bad_input_is_named_and_leaves_no_file() {
         (vec!["good.png", "-o", "no/such/folder/out.png"], 1, "there is no folder no/such/folder"),
         (vec!["good.png", "-o", "out.gif"], 1, "out.gif: this program writes"),
         (vec!["good.png", "-o", "/proc/out.png"], 1, "/proc/out.png: cannot be written"),
-        (vec!["good.png", "-o", "big.webp", "--upscale-factor", "16", "--output-dir", "x"], 2, "cannot be used with"),
-        (vec!["good.png", "--upscale-factor", "99"], 2, "--upscale-factor 99 is out of range; it goes from 1 to 16"),
+        (
+            vec!["good.png", "-o", "big.webp", "--upscale-factor", "16", "--output-dir", "x"],
+            2,
+            "cannot be used with",
+        ),
+        (
+            vec!["good.png", "--upscale-factor", "99"],
+            2,
+            "--upscale-factor 99 is out of range; it goes from 1 to 16",
+        ),
         (vec!["good.png", "--solver", "magic"], 2, "dpmsolver, ddim are the choices"),
         (vec!["good.png", "--tile-overlap", "500"], 2, "--tile-overlap 500"),
         (vec!["good.png", "--memory-limit", "lots"], 2, "--memory-limit"),
@@ -113,8 +137,22 @@ fn bad_input_is_named_and_leaves_no_file() {
         (vec!["good.png", "--upscaler", &model("lora.safetensors")], 1, "this is a LoRA"),
         (vec!["good.png", "--upscaler", &model("evil.pth")], 1, "nothing of it was run"),
         (vec!["good.png", "--upscaler", &model("header_8eb.safetensors")], 1, "header claims"),
-        (vec!["good.png", "--checkpoint", &model("sdxl.safetensors"), "--controlnet", &model("lora.safetensors")], 1, "this is an SDXL checkpoint"),
-        (vec!["good.png", "--checkpoint", &model("lora.safetensors"), "--controlnet", "x"], 1, "this is a LoRA"),
+        (
+            vec![
+                "good.png",
+                "--checkpoint",
+                &model("sdxl.safetensors"),
+                "--controlnet",
+                &model("lora.safetensors"),
+            ],
+            1,
+            "this is an SDXL checkpoint",
+        ),
+        (
+            vec!["good.png", "--checkpoint", &model("lora.safetensors"), "--controlnet", "x"],
+            1,
+            "this is a LoRA",
+        ),
         (vec!["good.png", "--checkpoint", "nowhere"], 1, "Tile ControlNet"),
     ] {
         let output = command(home.path()).args(["upscale", "--device", "cpu"]).args(&args).output().unwrap();
@@ -148,7 +186,11 @@ fn a_full_disk_is_said_and_leaves_nothing() {
         "mount -t tmpfs -o size=64k none disk && {} upscale in.png -o disk/out.png --device cpu; code=$?; ls -A disk; exit $code",
         env!("CARGO_BIN_EXE_clarifier")
     );
-    let output = std::process::Command::new("unshare").args(["--mount", "--map-root-user", "sh", "-c", &script]).env("HF_HOME", home.path()).current_dir(home.path()).output();
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script])
+        .env("HF_HOME", home.path())
+        .current_dir(home.path())
+        .output();
     let output = output.expect("unshare, of util-linux");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("disk/out.png: cannot be written"), "{}", stderr(&output));
@@ -168,5 +210,8 @@ fn events_are_json_and_a_dry_run_writes_nothing() {
     let lines = String::from_utf8(run.stdout).unwrap();
     let events: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(events.first().unwrap()["event"], "stage");
-    assert_eq!((&events.last().unwrap()["event"], &events.last().unwrap()["seed"]), (&"done".into(), &5.into()));
+    assert_eq!(
+        (&events.last().unwrap()["event"], &events.last().unwrap()["seed"]),
+        (&"done".into(), &5.into())
+    );
 }

@@ -34,13 +34,15 @@ struct Hub {
 
 impl Hub {
     fn start() -> Self {
-        let content: Vec<u8> = (0..300_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let content: Vec<u8> =
+            (0..300_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         // Another host to a client, as the hub's storage is.
         let storage = TcpListener::bind("127.0.0.1:0").unwrap();
         let elsewhere = format!("http://{}", storage.local_addr().unwrap());
-        let hub = Self { endpoint, mood: Arc::new(Mutex::new(Mood::Sound)), requests: Arc::default(), content };
+        let hub =
+            Self { endpoint, mood: Arc::new(Mutex::new(Mood::Sound)), requests: Arc::default(), content };
         for listener in [listener, storage] {
             let (mood, requests, content) = (hub.mood.clone(), hub.requests.clone(), hub.content.clone());
             let elsewhere = elsewhere.clone();
@@ -63,7 +65,13 @@ impl Hub {
     }
 
     fn run(&self, home: &Path, args: &[&str]) -> Output {
-        command(home).env("HF_ENDPOINT", &self.endpoint).env("HF_TOKEN", "hf_secret").arg("models").args(args).output().unwrap()
+        command(home)
+            .env("HF_ENDPOINT", &self.endpoint)
+            .env("HF_TOKEN", "hf_secret")
+            .arg("models")
+            .args(args)
+            .output()
+            .unwrap()
     }
 
     fn log(&self) -> Vec<String> {
@@ -71,7 +79,13 @@ impl Hub {
     }
 }
 
-fn answer(stream: TcpStream, mood: Mood, requests: &Mutex<Vec<String>>, content: &[u8], elsewhere: &str) -> std::io::Result<()> {
+fn answer(
+    stream: TcpStream,
+    mood: Mood,
+    requests: &Mutex<Vec<String>>,
+    content: &[u8],
+    elsewhere: &str,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
     reader.read_line(&mut first)?;
@@ -87,34 +101,56 @@ fn answer(stream: TcpStream, mood: Mood, requests: &Mutex<Vec<String>>, content:
     }
     let range = headers.get("range").cloned();
     let token = headers.contains_key("authorization");
-    let line = format!("{}{}{}", first.trim(), range.as_ref().map_or(String::new(), |r| format!(" {r}")), if token { " token" } else { "" });
+    let line = format!(
+        "{}{}{}",
+        first.trim(),
+        range.as_ref().map_or(String::new(), |r| format!(" {r}")),
+        if token { " token" } else { "" }
+    );
     requests.lock().unwrap().push(line);
     let mut stream = stream;
     let hash: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
     let size = content.len();
-    let (method, path) = (first.split(' ').next().unwrap_or_default(), first.split(' ').nth(1).unwrap_or_default());
+    let (method, path) =
+        (first.split(' ').next().unwrap_or_default(), first.split(' ').nth(1).unwrap_or_default());
     match mood {
-        Mood::NotFound => return write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
-        Mood::Forbidden => return write!(stream, "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+        Mood::NotFound => {
+            return write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+        Mood::Forbidden => {
+            return write!(
+                stream,
+                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+        }
         _ => {}
     }
     if !path.starts_with("/storage/") {
         // A renamed repository redirects within the hub, the hub to its storage.
         if !path.starts_with("/renamed") {
-            return write!(stream, "HTTP/1.1 307 Moved\r\nlocation: /renamed{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            return write!(
+                stream,
+                "HTTP/1.1 307 Moved\r\nlocation: /renamed{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
         }
         return write!(
             stream,
             "HTTP/1.1 302 Found\r\nx-repo-commit: abc123\r\nx-linked-etag: \"{hash}\"\r\nx-linked-size: {size}\r\nlocation: {elsewhere}/storage/file\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
     }
-    let start = range.filter(|_| mood != Mood::NoRange).map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
+    let start = range
+        .filter(|_| mood != Mood::NoRange)
+        .map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
     let mut body = content[start..].to_vec();
     if mood == Mood::WrongBytes {
         body[0] ^= 1;
     }
     if start > 0 {
-        write!(stream, "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes {start}-{}/{size}\r\n", size - 1)?;
+        write!(
+            stream,
+            "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes {start}-{}/{size}\r\n",
+            size - 1
+        )?;
     } else {
         write!(stream, "HTTP/1.1 200 OK\r\n")?;
     }
@@ -202,7 +238,9 @@ fn refusals_and_wrong_hashes_are_said_and_leave_nothing() {
         assert_eq!(output.status.code(), Some(1), "{mood:?}");
         assert!(stderr(&output).contains(says), "{mood:?}: {}", stderr(&output));
         let blobs = home.path().join("hub/models--stabilityai--sd-vae-ft-mse/blobs");
-        let kept = std::fs::read_dir(blobs).map_or(0, |d| d.filter(|e| !e.as_ref().unwrap().path().extension().is_some_and(|x| x == "lock")).count());
+        let kept = std::fs::read_dir(blobs).map_or(0, |d| {
+            d.filter(|e| !e.as_ref().unwrap().path().extension().is_some_and(|x| x == "lock")).count()
+        });
         assert_eq!(kept, 0, "{mood:?}");
     }
     // The author's own hash is known for this one, and the hub's is another.

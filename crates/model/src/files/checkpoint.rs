@@ -92,20 +92,33 @@ pub fn component(path: &Path, component: Component) -> Result<ComponentFile, Fil
             (prefixed(file, "model.diffusion_model.", move |key| ldm::unet(key, layers)), None)
         }
         (C::ControlNet, K::LdmControlNet) => {
-            let prefix = if file.tensors().keys().any(|k| k.starts_with("control_model.")) { "control_model." } else { "" };
+            let prefix = if file.tensors().keys().any(|k| k.starts_with("control_model.")) {
+                "control_model."
+            } else {
+                ""
+            };
             let layers = layers(&*file, prefix);
             (prefixed(file, prefix, move |key| ldm::controlnet(key, layers)), None)
         }
         (C::Vae, K::Checkpoint | K::LdmVae) => {
-            let prefix = if file.tensors().keys().any(|k| k.starts_with("first_stage_model.")) { "first_stage_model." } else { "" };
+            let prefix = if file.tensors().keys().any(|k| k.starts_with("first_stage_model.")) {
+                "first_stage_model."
+            } else {
+                ""
+            };
             let levels = (0..).take_while(|i| has(&*file, &format!("{prefix}decoder.up.{i}."))).count();
             (prefixed(file, prefix, move |key| ldm::vae(key, levels)), None)
         }
-        (C::TextEncoder, K::Checkpoint) => (Box::new(Renamed::new(file, |key| text_key(key, "cond_stage_model.transformer."))), None),
+        (C::TextEncoder, K::Checkpoint) => {
+            (Box::new(Renamed::new(file, |key| text_key(key, "cond_stage_model.transformer."))), None)
+        }
         (_, kind) => return Err(wrong(kind)),
     };
     if file.tensors().is_empty() {
-        return Err(FileError::NotFound { name, wanted: format!("{} (tensors of that network)", component.folder()) });
+        return Err(FileError::NotFound {
+            name,
+            wanted: format!("{} (tensors of that network)", component.folder()),
+        });
     }
     Ok(ComponentFile { file, config, name })
 }
@@ -141,7 +154,11 @@ fn layers(file: &dyn TensorFile, prefix: &str) -> usize {
     (1..16).find(|n| has(file, &format!("{prefix}input_blocks.{n}.0.op."))).map_or(2, |n| n - 1)
 }
 
-fn prefixed(file: Box<dyn TensorFile>, prefix: &'static str, rename: impl Fn(&str) -> Option<String>) -> Box<dyn TensorFile> {
+fn prefixed(
+    file: Box<dyn TensorFile>,
+    prefix: &'static str,
+    rename: impl Fn(&str) -> Option<String>,
+) -> Box<dyn TensorFile> {
     // A key that the table does not know keeps its name, and is then reported as unknown.
     Box::new(Renamed::new(file, |key| {
         let key = key.strip_prefix(prefix)?;

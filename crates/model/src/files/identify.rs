@@ -59,7 +59,8 @@ const SD2_CONTEXT: usize = 1024;
 /// What `file` is.
 pub fn identify(file: &dyn TensorFile) -> FileKind {
     let tensors = file.tensors();
-    let has = |start: &str| tensors.range(start.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(start));
+    let has =
+        |start: &str| tensors.range(start.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(start));
     let any = |part: &str| tensors.keys().any(|key| key.contains(part));
     if any("lora_down.") || any("lora_A.") || any("hada_w1_a") || any("lokr_w1") || any(".lora.up.") {
         return FileKind::Lora;
@@ -69,7 +70,9 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
     }
     if has("model.diffusion_model.") {
         let sd2 = has("cond_stage_model.model.")
-            || tensors.iter().any(|(key, info)| key.ends_with("attn2.to_k.weight") && info.shape.get(1) == Some(&SD2_CONTEXT));
+            || tensors.iter().any(|(key, info)| {
+                key.ends_with("attn2.to_k.weight") && info.shape.get(1) == Some(&SD2_CONTEXT)
+            });
         return if sd2 { FileKind::Sd2 } else { FileKind::Checkpoint };
     }
     if has("control_model.") || has("input_hint_block.") {
@@ -84,7 +87,11 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
         FileKind::LdmVae
     } else if has("text_model.") {
         FileKind::TextEncoder
-    } else if has("model.1.sub.") || has("conv_first.") || has("RRDB_trunk.") || (has("body.0.") && has("body.1.")) {
+    } else if has("model.1.sub.")
+        || has("conv_first.")
+        || has("RRDB_trunk.")
+        || (has("body.0.") && has("body.1."))
+    {
         FileKind::Esrgan
     } else if has("emb_params") || has("string_to_param") {
         FileKind::Embedding

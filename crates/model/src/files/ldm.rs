@@ -64,7 +64,9 @@ pub(super) fn unet(key: &str, layers: usize) -> Option<String> {
         let (level, layer) = ((n.checked_sub(1)?) / (layers + 1), (n - 1) % (layers + 1));
         let (part, rest) = number(rest)?;
         return Some(match part {
-            0 if layer == layers => format!("down_blocks.{level}.downsamplers.0.conv.{}", rest.strip_prefix("op.")?),
+            0 if layer == layers => {
+                format!("down_blocks.{level}.downsamplers.0.conv.{}", rest.strip_prefix("op.")?)
+            }
             0 => format!("down_blocks.{level}.resnets.{layer}.{}", exchange(rest, &RESNET)?),
             _ => format!("down_blocks.{level}.attentions.{layer}.{rest}"),
         });

@@ -88,7 +88,9 @@ pub enum FileError {
         reason: String,
     },
     /// A pickle that wants more than tensors.
-    #[error("{name}: refused, since it asks Python for {wants}, which no file of weights needs (nothing of it was run); take a .safetensors file")]
+    #[error(
+        "{name}: refused, since it asks Python for {wants}, which no file of weights needs (nothing of it was run); take a .safetensors file"
+    )]
     Unsafe {
         /// The file.
         name: String,

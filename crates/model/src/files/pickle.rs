@@ -11,8 +11,16 @@ use super::{FileError, TensorFile, TensorInfo, to_f32};
 const STATE_DICTS: [&str; 5] = ["params_ema", "params", "state_dict", "model_state_dict", "model"];
 
 /// Modules whose objects training programs leave in their files. None of them is run.
-const HARMLESS: [&str; 8] =
-    ["torch.", "numpy.", "collections.", "_codecs.", "pytorch_lightning.", "lightning", "argparse.", "omegaconf."];
+const HARMLESS: [&str; 8] = [
+    "torch.",
+    "numpy.",
+    "collections.",
+    "_codecs.",
+    "pytorch_lightning.",
+    "lightning",
+    "argparse.",
+    "omegaconf.",
+];
 
 /// An open PyTorch file.
 pub struct PickleFile {

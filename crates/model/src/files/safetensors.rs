@@ -75,7 +75,9 @@ impl TensorFile for SafetensorsFile {
         let dtype = &self.tensors[name].dtype;
         to_f32(dtype, &bytes).ok_or_else(|| FileError::Damaged {
             name: self.name.clone(),
-            reason: format!("{name} is of type {dtype}, which this program does not read; take the fp16 or fp32 file"),
+            reason: format!(
+                "{name} is of type {dtype}, which this program does not read; take the fp16 or fp32 file"
+            ),
         })
     }
 }

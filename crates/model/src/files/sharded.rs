@@ -28,7 +28,8 @@ impl ShardedFile {
         let name = path.display().to_string();
         let damaged = |reason: String| FileError::Damaged { name: name.clone(), reason };
         let text = std::fs::read(path).map_err(|source| FileError::Read { name: name.clone(), source })?;
-        let index: Index = serde_json::from_slice(&text).map_err(|e| damaged(format!("not an index of shards ({e})")))?;
+        let index: Index =
+            serde_json::from_slice(&text).map_err(|e| damaged(format!("not an index of shards ({e})")))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut sharded = Self { tensors: BTreeMap::new(), shards: Vec::new(), place: BTreeMap::new() };
         let mut files: Vec<&String> = index.weight_map.values().collect();
@@ -40,7 +41,10 @@ impl ShardedFile {
             }
             let shard = open(&folder.join(file))?;
             for (key, _) in index.weight_map.iter().filter(|(_, f)| *f == file) {
-                let info = shard.tensors().get(key).ok_or_else(|| damaged(format!("{file} lacks its tensor {key}")))?;
+                let info = shard
+                    .tensors()
+                    .get(key)
+                    .ok_or_else(|| damaged(format!("{file} lacks its tensor {key}")))?;
                 sharded.tensors.insert(key.clone(), info.clone());
                 sharded.place.insert(key.clone(), sharded.shards.len());
             }

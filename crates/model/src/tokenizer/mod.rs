@@ -7,11 +7,11 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 pub use prompt::{Chunk, pad_to_same_length};

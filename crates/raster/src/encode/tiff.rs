@@ -5,7 +5,7 @@ use std::io::{Seek, Write};
 
 use tiff::TiffError;
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16};
-use tiff::encoder::{Compression, Predictor, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
+use tiff::encoder::{Compression, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
 use tiff::tags::{ExtraSamples, Tag, Type};
 
 use super::{BAND, EncodeError, for_each_band, interleaved};
@@ -37,8 +37,13 @@ pub(super) fn write(raster: &Raster, writer: impl Write + Seek, depth: Depth) ->
     }
 }
 
-fn write_kind<W: Write + Seek, K: TiffKind>(raster: &Raster, encoder: TiffEncoder<W, K>, depth: Depth) -> Result<(), EncodeError> {
-    let encoder = encoder.with_compression(Compression::Lzw).with_predictor(Predictor::None);
+fn write_kind<W: Write + Seek, K: TiffKind>(
+    raster: &Raster,
+    encoder: TiffEncoder<W, K>,
+    depth: Depth,
+) -> Result<(), EncodeError> {
+    // Strip by strip, `tiff` writes what it is given: it only compresses a whole picture at once.
+    let encoder = encoder.with_compression(Compression::Uncompressed);
     match (raster.channels().is_grey(), depth) {
         (true, Depth::Eight) => write_strips::<_, _, Gray8>(raster, encoder, depth, |bytes| bytes),
         (true, Depth::Sixteen) => write_strips::<_, _, Gray16>(raster, encoder, depth, sixteen),
