@@ -113,3 +113,51 @@ fn sharded_and_half_precision_folders_load() {
     let last = list.last().unwrap();
     assert_eq!(part.file.read(&last.name).unwrap(), weight(&last.name, &last.shape));
 }
+
+/// One part of `ldm.json`.
+fn ldm_entries(part: &str) -> Vec<Entry> {
+    let list = json("ldm.json");
+    let shape =
+        |v: &serde_json::Value| v.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+    let entries = list[part].as_object().unwrap().iter();
+    entries
+        .map(|(name, content)| Entry {
+            name: name.clone(),
+            formula: content["formula"].as_str().unwrap().into(),
+            shape: shape(&content["shape"]),
+        })
+        .collect()
+}
+
+#[test]
+fn single_files_are_seen_under_the_diffusers_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let mut all = ["unet", "vae", "text_encoder"].map(ldm_entries).into_iter().flatten().collect::<Vec<_>>();
+    // What such files also hold, and no network needs.
+    for name in [
+        "model_ema.decay",
+        "alphas_cumprod",
+        "cond_stage_model.transformer.text_model.embeddings.position_ids",
+    ] {
+        all.push(Entry { name: name.into(), formula: name.into(), shape: vec![1] });
+    }
+    write_safetensors(&checkpoint, &all, Stored::F32);
+    let controlnet = folder.path().join("controlnet.safetensors");
+    write_safetensors(&controlnet, &ldm_entries("controlnet"), Stored::F32);
+    let manifest = json("manifest_tiny.json");
+    for (part, kind, path) in [
+        ("unet", Component::UNet, &checkpoint),
+        ("vae", Component::Vae, &checkpoint),
+        ("text_encoder", Component::TextEncoder, &checkpoint),
+        ("controlnet", Component::ControlNet, &controlnet),
+    ] {
+        let seen = component(path, kind).unwrap();
+        let expected = entries(&manifest[part]["tensors"]);
+        assert_eq!(seen.file.tensors().len(), expected.len(), "{part}");
+        for Entry { name, shape, .. } in expected {
+            assert_eq!(seen.file.tensors()[&name].shape, shape, "{name}");
+            assert_eq!(seen.file.read(&name).unwrap(), weight(&name, &shape), "{name}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! All tests that need a model, in one program: each links the whole engine.
 
 mod files;
+mod full_size;
 mod gpu;
 mod host;
 mod networks;

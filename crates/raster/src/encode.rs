@@ -1,15 +1,17 @@
 //! Pictures to files.
 
+mod jpeg;
 mod png;
+#[cfg(test)]
+mod tests;
 mod tiff;
+mod webp;
 
 use std::io::{self, Seek, Write};
 
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::webp::WebPEncoder;
-use image::{ExtendedColorType, ImageEncoder, ImageError};
+use image::ImageError;
 
-use crate::{Channels, Depth, Format, FormatError, Planes, Raster, RasterError};
+use crate::{Depth, Format, FormatError, Raster, RasterError, exif};
 
 /// How a file is written.
 #[derive(Debug, Clone)]
@@ -43,95 +45,50 @@ pub enum EncodeError {
     Codec(String),
 }
 
-/// Write `raster` as a file of `format`, with its colour profile and EXIF. JPEG has no opacity:
-/// there the picture is laid on white.
+impl From<ImageError> for EncodeError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::IoError(error) => Self::Write(error),
+            other => Self::Codec(other.to_string()),
+        }
+    }
+}
+
+/// Write `raster` as a file of `format`, with its colour profile and EXIF. All but WebP are written
+/// as they are read, a band at a time. What does not go into the format is left out:
+/// [`Format::losses`] says what that is.
 ///
 /// # Errors
 /// [`EncodeError`].
-pub fn encode(
-    raster: &Raster,
-    writer: impl Write + Seek,
-    format: Format,
-    options: &EncodeOptions,
-) -> Result<(), EncodeError> {
+pub fn encode(raster: &Raster, writer: impl Write + Seek, format: Format, options: &EncodeOptions) -> Result<(), EncodeError> {
     format.check_size(raster.size())?;
+    let metadata = Blocks { icc: format.icc_of(raster), exif: format.exif_of(raster).map(|block| sized(block, raster)) };
     match format {
-        Format::Png => png::write(raster, writer, options.depth),
-        Format::Tiff => tiff::write(raster, writer, options.depth),
-        Format::Jpeg => {
-            let encoder = JpegEncoder::new_with_quality(writer, options.jpeg_quality.clamp(1, 100));
-            write_whole(raster, encoder, format)
-        }
-        Format::WebP => write_whole(raster, WebPEncoder::new_lossless(writer), format),
+        Format::Png => png::write(raster, writer, &metadata, options.depth),
+        Format::Tiff => tiff::write(raster, writer, &metadata, options.depth),
+        Format::Jpeg => jpeg::write(raster, writer, metadata, options.jpeg_quality),
+        Format::WebP => webp::write(raster, writer, metadata),
     }
 }
 
-/// The encoders of `image`, which take a whole picture of 8 bits.
-fn write_whole(raster: &Raster, mut encoder: impl ImageEncoder, format: Format) -> Result<(), EncodeError> {
-    let codec = |error: ImageError| match error {
-        ImageError::IoError(error) => EncodeError::Write(error),
-        other => EncodeError::Codec(other.to_string()),
-    };
-    let metadata = &raster.metadata;
-    if let Some(icc) = metadata.icc.clone() {
-        encoder.set_icc_profile(icc).map_err(|e| EncodeError::Codec(e.to_string()))?;
-    }
-    if let Some(exif) = metadata.exif.clone() {
-        encoder.set_exif_metadata(exif).map_err(|e| EncodeError::Codec(e.to_string()))?;
-    }
-    let flatten = raster.channels().has_alpha() && !format.keeps_alpha();
-    let colour = match (raster.channels(), flatten) {
-        (Channels::Grey, _) | (Channels::GreyAlpha, true) => ExtendedColorType::L8,
-        (Channels::GreyAlpha, false) => ExtendedColorType::La8,
-        (Channels::Rgb, _) | (Channels::Rgba, true) => ExtendedColorType::Rgb8,
-        (Channels::Rgba, false) => ExtendedColorType::Rgba8,
-    };
-    let size = raster.size();
-    let mut bytes = Vec::with_capacity(size.area() as usize * colour.channel_count() as usize);
-    for_each_band(raster, |_, planes| {
-        let planes = if flatten { on_white(&planes) } else { planes };
-        bytes.extend(interleaved(&planes, Depth::Eight));
-        Ok(())
-    })?;
-    encoder.write_image(&bytes, size.width, size.height, colour).map_err(codec)
+/// What goes into the file beside the pixels.
+struct Blocks<'a> {
+    icc: Option<&'a [u8]>,
+    exif: Option<Vec<u8>>,
 }
 
-/// Rows that are converted at a time.
+/// The block with the size that the picture has.
+fn sized(block: &[u8], raster: &Raster) -> Vec<u8> {
+    let mut block = block.to_vec();
+    exif::set_size(&mut block, raster.size());
+    block
+}
+
+/// Rows that are converted at a time; a multiple of a JPEG's blocks.
 const BAND: u32 = 64;
 
-/// Calls `each` with the first row and the values of each band of rows, from the top.
-fn for_each_band(
-    raster: &Raster,
-    mut each: impl FnMut(u32, Planes) -> Result<(), EncodeError>,
-) -> Result<(), EncodeError> {
-    let size = raster.size();
-    for y in (0..size.height).step_by(BAND as usize) {
-        let rows = BAND.min(size.height - y);
-        let rect = clarifier_tile::Rect::new(0, y, clarifier_tile::Size::new(size.width, rows));
-        each(y, raster.read(rect)?)?;
-    }
-    Ok(())
-}
-
-/// Values in the order of files: pixel by pixel, in native byte order.
-fn interleaved(planes: &Planes, depth: Depth) -> Vec<u8> {
-    let pixels = planes.size.area() as usize;
-    let mut bytes = Vec::with_capacity(pixels * planes.channels * depth.bytes());
-    for pixel in 0..pixels {
-        for channel in 0..planes.channels {
-            let value = planes.data[channel * pixels + pixel];
-            match depth {
-                Depth::Eight => bytes.push((value * 255.0).round() as u8),
-                Depth::Sixteen => bytes.extend(((value * 65535.0).round() as u16).to_ne_bytes()),
-            }
-        }
-    }
-    bytes
-}
-
-fn on_white(planes: &Planes) -> Planes {
-    let colours = planes.channels - 1;
-    let alpha = planes.plane(colours);
-    let mix = |c: usize| planes.plane(c).iter().zip(alpha).map(|(v, a)| v * a + 1.0 - a);
-    Planes::new(planes.size, colours, (0..colours).flat_map(mix).collect())
+/// Calls `each` with the bytes of each band of rows, from the top: interleaved, in native byte order.
+fn for_each_band(raster: &Raster, depth: Depth, mut each: impl FnMut(Vec<u8>) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+    let height = raster.size().height;
+    (0..height).step_by(BAND as usize).try_for_each(|y| each(raster.read_rows(y, BAND.min(height - y), depth)?))
 }

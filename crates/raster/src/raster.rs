@@ -93,7 +93,12 @@ impl Raster {
     /// If the store cannot be made.
     pub fn new(kind: &StoreKind, size: Size, channels: Channels, depth: Depth) -> Result<Self, RasterError> {
         let length = size.area() * (channels.count() * depth.bytes()) as u64;
-        Ok(Self { size, channels, depth, metadata: Metadata::default(), store: kind.create(length)? })
+        Ok(Self::on(kind.create(length)?, size, channels, depth))
+    }
+
+    /// The picture that is in `store`, or will be: one that is neither in memory nor in a file.
+    pub fn on(store: Box<dyn ByteStore>, size: Size, channels: Channels, depth: Depth) -> Self {
+        Self { size, channels, depth, metadata: Metadata::default(), store }
     }
 
     /// A picture of these bytes, as [`Self::read_rows`] gives them.
@@ -105,7 +110,7 @@ impl Raster {
         bytes: Vec<u8>,
     ) -> Result<Self, RasterError> {
         debug_assert_eq!(bytes.len() as u64, size.area() * (channels.count() * depth.bytes()) as u64);
-        Ok(Self { size, channels, depth, metadata: Metadata::default(), store: kind.filled(bytes)? })
+        Ok(Self::on(kind.filled(bytes)?, size, channels, depth))
     }
 
     /// Columns and rows.

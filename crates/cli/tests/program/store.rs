@@ -115,7 +115,10 @@ fn answer(
         (first.split(' ').next().unwrap_or_default(), first.split(' ').nth(1).unwrap_or_default());
     match mood {
         Mood::NotFound => {
-            return write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            return write!(
+                stream,
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
         }
         Mood::Forbidden => {
             return write!(

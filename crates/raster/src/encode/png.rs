@@ -5,10 +5,10 @@ use std::io::Write;
 
 use png::{BitDepth, ColorType, Encoder, EncodingError, Info};
 
-use super::{EncodeError, for_each_band, interleaved};
+use super::{Blocks, EncodeError, for_each_band};
 use crate::{Channels, Depth, Raster};
 
-pub(super) fn write(raster: &Raster, writer: impl Write, depth: Depth) -> Result<(), EncodeError> {
+pub(super) fn write(raster: &Raster, writer: impl Write, metadata: &Blocks, depth: Depth) -> Result<(), EncodeError> {
     let codec = |error: EncodingError| match error {
         EncodingError::IoError(error) => EncodeError::Write(error),
         other => EncodeError::Codec(other.to_string()),
@@ -25,13 +25,12 @@ pub(super) fn write(raster: &Raster, writer: impl Write, depth: Depth) -> Result
         Depth::Eight => BitDepth::Eight,
         Depth::Sixteen => BitDepth::Sixteen,
     };
-    info.icc_profile = raster.metadata.icc.as_deref().map(Cow::Borrowed);
-    info.exif_metadata = raster.metadata.exif.as_deref().map(Cow::Borrowed);
+    info.icc_profile = metadata.icc.map(Cow::Borrowed);
+    info.exif_metadata = metadata.exif.as_deref().map(Cow::Borrowed);
     let encoder = Encoder::with_info(writer, info).map_err(codec)?;
     let mut writer = encoder.write_header().map_err(codec)?;
     let mut rows = writer.stream_writer().map_err(codec)?;
-    for_each_band(raster, |_, planes| {
-        let mut bytes = interleaved(&planes, depth);
+    for_each_band(raster, depth, |mut bytes| {
         if depth == Depth::Sixteen && cfg!(target_endian = "little") {
             bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
         }

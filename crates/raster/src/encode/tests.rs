@@ -1,0 +1,159 @@
+//! Round trips through this crate's decoder, which is tested against Pillow.
+
+use std::io::Cursor;
+
+use clarifier_tile::Size;
+
+use super::*;
+use crate::fixtures::{self, levels, noise};
+use crate::{Channels, Planes, StoreKind, decode, open};
+
+const ALL: [Format; 4] = [Format::Png, Format::Tiff, Format::Jpeg, Format::WebP];
+
+fn raster(size: Size, channels: Channels, depth: Depth) -> Raster {
+    let mut raster = Raster::new(&StoreKind::Memory, size, channels, depth).unwrap();
+    raster.write(0, 0, &noise(size, channels.count())).unwrap();
+    raster
+}
+
+fn through(raster: &Raster, format: Format, depth: Depth) -> Raster {
+    let mut file = Cursor::new(Vec::new());
+    encode(raster, &mut file, format, &EncodeOptions { depth, ..EncodeOptions::default() }).unwrap();
+    let decoded = decode(Cursor::new(file.into_inner()), "it", &StoreKind::Memory).unwrap();
+    assert_eq!((decoded.format, decoded.raster.size()), (format, raster.size()));
+    decoded.raster
+}
+
+#[test]
+fn formats_without_loss_give_back_what_they_were_given() {
+    for format in [Format::Png, Format::Tiff, Format::WebP] {
+        for channels in [Channels::Grey, Channels::GreyAlpha, Channels::Rgb, Channels::Rgba] {
+            for depth in [Depth::Eight, Depth::Sixteen] {
+                if depth == Depth::Sixteen && !format.keeps_sixteen_bits() {
+                    continue;
+                }
+                // Over one band, no multiple of it; and the thinnest.
+                for size in [Size::new(37, 131), Size::new(1, 1), Size::new(1, 5000), Size::new(5000, 1)] {
+                    let picture = raster(size, channels, depth);
+                    let back = through(&picture, format, depth);
+                    assert_eq!(back.depth(), depth);
+                    // A WebP is always in colour.
+                    if format == Format::WebP && channels.is_grey() {
+                        let (a, b) = (picture.read(picture.area()).unwrap(), back.read(back.area()).unwrap());
+                        assert_eq!(a.to_rgb(), b.to_rgb());
+                        continue;
+                    }
+                    assert_eq!(back.channels(), channels, "{format:?} {size}");
+                    assert_eq!(levels(&back), levels(&picture), "{format:?} {channels:?} {depth:?} {size}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sixteen_bits_are_rounded_to_eight() {
+    let picture = raster(Size::new(37, 70), Channels::Rgb, Depth::Sixteen);
+    let rounded: Vec<u16> = levels(&picture).iter().map(|v| (f64::from(*v) / 257.0).round() as u16).collect();
+    for format in [Format::Png, Format::Tiff, Format::WebP] {
+        assert_eq!(levels(&through(&picture, format, Depth::Eight)), rounded);
+    }
+}
+
+#[test]
+fn a_jpeg_is_close_and_its_colour_is_not_subsampled() {
+    // Red and blue stripes one pixel wide: subsampled colour would make them violet.
+    let size = Size::new(33, 71);
+    let mut picture = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
+    let red = (0..size.area()).map(|i| (i % 33 % 2) as f32);
+    let blue = red.clone().map(|v| 1.0 - v);
+    picture.write(0, 0, &Planes::new(size, 3, red.chain((0..size.area()).map(|_| 0.0)).chain(blue).collect())).unwrap();
+    let back = through(&picture, Format::Jpeg, Depth::Eight);
+    let error = levels(&picture).iter().zip(levels(&back)).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>() as f64;
+    assert!(error / (size.area() as f64 * 3.0) < 6.0);
+    for (channels, size) in [(Channels::Grey, Size::new(9, 200)), (Channels::Rgb, Size::new(1, 1)), (Channels::Rgb, Size::new(1, 5000))] {
+        let mut flat = Raster::new(&StoreKind::Memory, size, channels, Depth::Sixteen).unwrap();
+        let ramp = (0..size.area()).map(|i| i as f32 / size.area() as f32);
+        flat.write(0, 0, &Planes::new(size, channels.count(), ramp.cycle().take(size.area() as usize * channels.count()).collect())).unwrap();
+        let back = through(&flat, Format::Jpeg, Depth::Eight);
+        assert_eq!(back.channels(), channels);
+        let error = levels(&flat).iter().zip(levels(&back)).map(|(a, b)| (f32::from(*a) / 257.0 - f32::from(b)).abs()).fold(0.0, f32::max);
+        assert!(error < 4.0, "{size}: {error}");
+    }
+}
+
+#[test]
+fn opacity_is_laid_on_white_in_a_jpeg() {
+    for (channels, values) in [(Channels::Rgba, vec![1.0, 0.0, 0.0, 0.5]), (Channels::GreyAlpha, vec![0.0, 0.5])] {
+        let size = Size::new(8, 8);
+        let data = values.iter().flat_map(|v| [*v; 64]).collect();
+        let mut picture = Raster::new(&StoreKind::Memory, size, channels, Depth::Eight).unwrap();
+        picture.write(0, 0, &Planes::new(size, channels.count(), data)).unwrap();
+        let back = levels(&through(&picture, Format::Jpeg, Depth::Eight));
+        let expected: &[u16] = if channels == Channels::Rgba { &[255, 127, 127] } else { &[127] };
+        assert!(back.iter().zip(expected.iter().cycle()).all(|(a, b)| a.abs_diff(*b) <= 2), "{back:?}");
+        assert!(Format::Jpeg.losses(&picture)[0].contains("white"));
+    }
+}
+
+#[test]
+fn profile_and_exif_go_into_every_format() {
+    for name in ["turned_6.jpg", "camera.tif"] {
+        let picture = open(&fixtures::path(name), &StoreKind::Memory).unwrap().raster;
+        let before = exif::Exif::read(Cursor::new(picture.metadata.exif.as_ref().unwrap())).unwrap();
+        for format in ALL {
+            let back = through(&picture, format, Depth::Eight);
+            assert_eq!(back.metadata.icc, picture.metadata.icc, "{format:?}");
+            let after = exif::Exif::read(Cursor::new(back.metadata.exif.as_ref().unwrap())).unwrap();
+            assert_eq!(after, before, "{name} as {format:?}");
+            assert!(format.losses(&picture).is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_and_said_so() {
+    let mut picture = raster(Size::new(4, 4), Channels::Grey, Depth::Sixteen);
+    picture.metadata.exif = Some([b"II\x2A\0".as_slice(), &[0; 70_000]].concat());
+    picture.metadata.icc = Some(vec![7; 200]);
+    assert_eq!(Format::Jpeg.losses(&picture).len(), 2);
+    assert_eq!(through(&picture, Format::Jpeg, Depth::Eight).metadata.exif, None);
+    assert_eq!(Format::WebP.losses(&picture).len(), 2);
+    assert_eq!(through(&picture, Format::WebP, Depth::Eight).metadata.icc, None);
+    assert!(Format::Png.losses(&picture).is_empty());
+}
+
+#[test]
+fn a_picture_too_long_for_its_format_is_refused_before_any_work() {
+    let size = Size::new(70_000, 1);
+    let picture = Raster::new(&StoreKind::Memory, size, Channels::Grey, Depth::Eight).unwrap();
+    for format in [Format::Jpeg, Format::WebP] {
+        let mut file = Cursor::new(Vec::new());
+        let error = encode(&picture, &mut file, format, &EncodeOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("at most"), "{error}");
+        assert!(file.into_inner().is_empty());
+    }
+    assert_eq!(through(&picture, Format::Tiff, Depth::Eight).size(), size);
+}
+
+/// A store whose disk has gone.
+struct Gone;
+
+impl crate::ByteStore for Gone {
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::Error::other("gone"))
+    }
+
+    fn write_at(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::other("gone"))
+    }
+}
+
+#[test]
+fn a_store_that_fails_fails_the_file() {
+    let picture = Raster::on(Box::new(Gone), Size::new(20, 20), Channels::Rgba, Depth::Eight);
+    for format in ALL {
+        let error = encode(&picture, Cursor::new(Vec::new()), format, &EncodeOptions::default()).unwrap_err();
+        assert!(matches!(error, EncodeError::Raster(_)), "{format:?}: {error}");
+    }
+}
