@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clarifier_upscale::{Event, Phase};
+use clarifier_upscale::{Estimator, Event, Phase};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How much is said.
@@ -27,7 +27,8 @@ pub struct Progress {
     terminal: bool,
     cancel: Arc<AtomicBool>,
     stage: String,
-    phase: Option<(Phase, Instant)>,
+    begun: Instant,
+    estimator: Estimator,
     last_line: Instant,
 }
 
@@ -40,7 +41,16 @@ impl Progress {
         let bar = if style == Style::Human && terminal { ProgressBar::new(1) } else { ProgressBar::hidden() };
         let template = "{prefix} {wide_bar} {pos}/{len} {msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
-        Self { style, bar, terminal, cancel, stage: String::new(), phase: None, last_line: Instant::now() }
+        Self {
+            style,
+            bar,
+            terminal,
+            cancel,
+            stage: String::new(),
+            begun: Instant::now(),
+            estimator: Estimator::default(),
+            last_line: Instant::now(),
+        }
     }
 
     /// Take notice of an event.
@@ -74,22 +84,13 @@ impl Progress {
     }
 
     fn tile(&mut self, phase: Phase, done: usize, total: usize) {
-        let begun = match self.phase {
-            Some((current, begun)) if current == phase && done > 1 => begun,
-            _ => {
-                let now = Instant::now();
-                self.phase = Some((phase, now));
-                now
-            }
-        };
+        let left = self.estimator.tile(phase, done, total, self.begun.elapsed());
         let verb = match phase {
             Phase::Enlarge => "enlarging",
             Phase::Encode => "encoding",
             Phase::Diffuse => "redrawing",
             Phase::Decode => "decoding",
         };
-        // The first tile set the clock, so it measures the ones after it.
-        let left = (done > 1).then(|| begun.elapsed().mul_f64((total - done) as f64 / (done - 1) as f64));
         let left = left.map_or_else(String::new, |left| format!("{} left", human(left)));
         self.bar.set_prefix(verb);
         self.bar.set_length(total as u64);

@@ -15,7 +15,7 @@ pub struct Esrgan {
 
 #[derive(Debug, Clone)]
 enum Network {
-    Rrdb(RrdbNet),
+    Rrdb(Box<RrdbNet>),
     Srvgg(SrvggNet),
 }
 
@@ -32,7 +32,7 @@ impl Esrgan {
                     "its network takes {inputs} channels; those of colour pictures take 3, 12 or 48"
                 )));
             }
-            Network::Rrdb(net)
+            Network::Rrdb(Box::new(net))
         } else if let Some(net) = SrvggNet::load(&weights) {
             Network::Srvgg(net)
         } else {

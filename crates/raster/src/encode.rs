@@ -60,9 +60,15 @@ impl From<ImageError> for EncodeError {
 ///
 /// # Errors
 /// [`EncodeError`].
-pub fn encode(raster: &Raster, writer: impl Write + Seek, format: Format, options: &EncodeOptions) -> Result<(), EncodeError> {
+pub fn encode(
+    raster: &Raster,
+    writer: impl Write + Seek,
+    format: Format,
+    options: &EncodeOptions,
+) -> Result<(), EncodeError> {
     format.check_size(raster.size())?;
-    let metadata = Blocks { icc: format.icc_of(raster), exif: format.exif_of(raster).map(|block| sized(block, raster)) };
+    let metadata =
+        Blocks { icc: format.icc_of(raster), exif: format.exif_of(raster).map(|block| sized(block, raster)) };
     match format {
         Format::Png => png::write(raster, writer, &metadata, options.depth),
         Format::Tiff => tiff::write(raster, writer, &metadata, options.depth),
@@ -88,7 +94,13 @@ fn sized(block: &[u8], raster: &Raster) -> Vec<u8> {
 const BAND: u32 = 64;
 
 /// Calls `each` with the bytes of each band of rows, from the top: interleaved, in native byte order.
-fn for_each_band(raster: &Raster, depth: Depth, mut each: impl FnMut(Vec<u8>) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+fn for_each_band(
+    raster: &Raster,
+    depth: Depth,
+    mut each: impl FnMut(Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let height = raster.size().height;
-    (0..height).step_by(BAND as usize).try_for_each(|y| each(raster.read_rows(y, BAND.min(height - y), depth)?))
+    (0..height)
+        .step_by(BAND as usize)
+        .try_for_each(|y| each(raster.read_rows(y, BAND.min(height - y), depth)?))
 }

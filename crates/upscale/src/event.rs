@@ -64,39 +64,27 @@ pub enum Event {
 /// Told of every event; answers whether to go on.
 pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
 
-/// A time left that was measured: each phase's own tiles say how long its tiles take.
+/// The time that the current phase still needs, measured: its own tiles say how long its tiles take.
 #[derive(Debug, Clone, Default)]
 pub struct Estimator {
-    phases: Vec<Progress>,
-}
-
-#[derive(Debug, Clone)]
-struct Progress {
-    tiles: usize,
-    done: usize,
-    spent: Duration,
+    /// The phase, and when its first tile was done.
+    begun: Option<(Phase, Duration)>,
 }
 
 impl Estimator {
-    /// For phases of these numbers of tiles, in order.
-    pub fn new(tiles: impl IntoIterator<Item = usize>) -> Self {
-        let phase = |tiles| Progress { tiles, done: 0, spent: Duration::ZERO };
-        Self { phases: tiles.into_iter().map(phase).collect() }
-    }
-
-    /// `done` tiles of phase `phase` took `spent` together.
-    ///
-    /// # Panics
-    /// If there is no such phase.
-    pub fn record(&mut self, phase: usize, done: usize, spent: Duration) {
-        let phase = &mut self.phases[phase];
-        (phase.done, phase.spent) = (done, spent);
-    }
-
-    /// What the current phase still needs, by its own measure; none before its first tile is done.
-    pub fn left(&self, phase: usize) -> Option<Duration> {
-        let phase = self.phases.get(phase).filter(|p| p.done > 0)?;
-        Some(phase.spent.mul_f64((phase.tiles - phase.done.min(phase.tiles)) as f64 / phase.done as f64))
+    /// Take notice of [`Event::Tile`], `at` a time since any fixed moment. The first tile of a phase
+    /// starts the clock (it also pays for what is compiled or allocated once), so the answer begins
+    /// with the second.
+    pub fn tile(&mut self, phase: Phase, done: usize, total: usize, at: Duration) -> Option<Duration> {
+        match self.begun {
+            Some((current, begun)) if current == phase && done > 1 => {
+                Some(at.saturating_sub(begun).mul_f64((total - done) as f64 / (done - 1) as f64))
+            }
+            _ => {
+                self.begun = Some((phase, at));
+                None
+            }
+        }
     }
 }
 
@@ -106,11 +94,13 @@ mod tests {
 
     #[test]
     fn the_time_left_is_what_the_tiles_took() {
-        let mut estimator = Estimator::new([4, 10]);
-        assert_eq!(estimator.left(1), None);
-        estimator.record(1, 4, Duration::from_secs(8));
-        assert_eq!(estimator.left(1), Some(Duration::from_secs(12)));
-        estimator.record(1, 10, Duration::from_secs(21));
-        assert_eq!(estimator.left(1), Some(Duration::ZERO));
+        let mut estimator = Estimator::default();
+        let seconds = Duration::from_secs;
+        assert_eq!(estimator.tile(Phase::Encode, 1, 3, seconds(5)), None);
+        assert_eq!(estimator.tile(Phase::Encode, 2, 3, seconds(7)), Some(seconds(2)));
+        // Another phase has another pace.
+        assert_eq!(estimator.tile(Phase::Diffuse, 1, 10, seconds(20)), None);
+        assert_eq!(estimator.tile(Phase::Diffuse, 4, 10, seconds(32)), Some(seconds(24)));
+        assert_eq!(estimator.tile(Phase::Diffuse, 10, 10, seconds(56)), Some(Duration::ZERO));
     }
 }

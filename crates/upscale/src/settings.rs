@@ -229,10 +229,10 @@ impl Settings {
             Kind::Integer => text.parse::<i64>().map_err(|_| failed("not a whole number".into()))?.into(),
             Kind::Number => text.parse::<f64>().map_err(|_| failed("not a number".into()))?.into(),
         };
-        if let (Some((min, max)), Some(number)) = (field.range, value.as_f64()) {
-            if !(min..=max).contains(&number) {
-                return Err(SettingsError::Range { option: field.option, value: number, min, max });
-            }
+        if let (Some((min, max)), Some(value)) = (field.range, value.as_f64())
+            && !(min..=max).contains(&value)
+        {
+            return Err(SettingsError::Range { option: field.option, value, min, max });
         }
         let mut all = serde_json::to_value(&*self).expect("settings are plain data");
         all[name] = value;

@@ -11,6 +11,7 @@ pub fn clarifier(home: &Path, args: &[&str]) -> Output {
     command(home).args(args).output().expect("the program starts")
 }
 
+/// The program, for further settings.
 pub fn command(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clarifier"));
     for name in ["HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE"] {
@@ -20,10 +21,12 @@ pub fn command(home: &Path) -> Command {
     command
 }
 
+/// What it said.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The README's picture.
 pub fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/cat.png")
 }

@@ -43,10 +43,9 @@ impl PickleFile {
         };
         let reader = PytorchReader::new(path);
         // The structure is looked through even where there are no tensors: an attack has none.
-        if let Ok(root) = PytorchReader::read_pickle_data(path, None) {
-            if let Some(wants) = unwanted(&root) {
-                return Err(FileError::Unsafe { name, wants });
-            }
+        let root = PytorchReader::read_pickle_data(path, None);
+        if let Some(wants) = root.ok().as_ref().and_then(unwanted) {
+            return Err(FileError::Unsafe { name, wants });
         }
         let mut lazy = reader.map_err(damaged)?.into_tensors();
         if let Some(dict) = STATE_DICTS.iter().find(|dict| lazy.keys().any(|k| within(k, dict).is_some())) {

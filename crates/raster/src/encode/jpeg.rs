@@ -10,7 +10,12 @@ use image::{GenericImageView, ImageEncoder, Luma, PixelWithColorType, Rgb};
 use super::{BAND, Blocks, EncodeError};
 use crate::{Depth, Raster, RasterError};
 
-pub(super) fn write(raster: &Raster, writer: impl Write, metadata: Blocks, quality: u8) -> Result<(), EncodeError> {
+pub(super) fn write(
+    raster: &Raster,
+    writer: impl Write,
+    metadata: Blocks,
+    quality: u8,
+) -> Result<(), EncodeError> {
     let mut encoder = JpegEncoder::new_with_quality(writer, quality.clamp(1, 100));
     let codec = |error: image::error::UnsupportedError| EncodeError::Codec(error.to_string());
     if let Some(icc) = metadata.icc {
@@ -44,7 +49,11 @@ struct Band {
 
 impl<'a, P: PixelWithColorType<Subpixel = u8>> Blocked<'a, P> {
     fn new(raster: &'a Raster) -> Self {
-        Self { raster, band: RefCell::new(Band { top: None, bytes: Vec::new(), failure: None }), pixel: PhantomData }
+        Self {
+            raster,
+            band: RefCell::new(Band { top: None, bytes: Vec::new(), failure: None }),
+            pixel: PhantomData,
+        }
     }
 
     fn encode<W: Write>(self, mut encoder: JpegEncoder<W>) -> Result<(), EncodeError> {
@@ -57,7 +66,9 @@ impl<'a, P: PixelWithColorType<Subpixel = u8>> Blocked<'a, P> {
         let rows = BAND.min(size.height - top);
         band.top = Some(top);
         match self.raster.read_rows(top, rows, Depth::Eight) {
-            Ok(bytes) if self.raster.channels().has_alpha() => band.bytes = on_white(&bytes, P::CHANNEL_COUNT.into()),
+            Ok(bytes) if self.raster.channels().has_alpha() => {
+                band.bytes = on_white(&bytes, P::CHANNEL_COUNT.into())
+            }
             Ok(bytes) => band.bytes = bytes,
             Err(error) => {
                 band.bytes = vec![0; rows as usize * size.width as usize * usize::from(P::CHANNEL_COUNT)];
@@ -88,7 +99,9 @@ impl<P: PixelWithColorType<Subpixel = u8>> GenericImageView for Blocked<'_, P> {
 
 /// `colours` values and an opacity to `colours` values.
 fn on_white(bytes: &[u8], colours: usize) -> Vec<u8> {
-    let mix = |value: u8, opacity: u8| ((u32::from(value) * u32::from(opacity) + 255 * (255 - u32::from(opacity)) + 127) / 255) as u8;
+    let mix = |value: u8, opacity: u8| {
+        ((u32::from(value) * u32::from(opacity) + 255 * (255 - u32::from(opacity)) + 127) / 255) as u8
+    };
     let pixels = bytes.chunks_exact(colours + 1);
     pixels.flat_map(|pixel| pixel[..colours].iter().map(move |value| mix(*value, pixel[colours]))).collect()
 }

@@ -8,7 +8,12 @@ use png::{BitDepth, ColorType, Encoder, EncodingError, Info};
 use super::{Blocks, EncodeError, for_each_band};
 use crate::{Channels, Depth, Raster};
 
-pub(super) fn write(raster: &Raster, writer: impl Write, metadata: &Blocks, depth: Depth) -> Result<(), EncodeError> {
+pub(super) fn write(
+    raster: &Raster,
+    writer: impl Write,
+    metadata: &Blocks,
+    depth: Depth,
+) -> Result<(), EncodeError> {
     let codec = |error: EncodingError| match error {
         EncodingError::IoError(error) => EncodeError::Write(error),
         other => EncodeError::Codec(other.to_string()),

@@ -67,24 +67,46 @@ fn a_jpeg_is_close_and_its_colour_is_not_subsampled() {
     let mut picture = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
     let red = (0..size.area()).map(|i| (i % 33 % 2) as f32);
     let blue = red.clone().map(|v| 1.0 - v);
-    picture.write(0, 0, &Planes::new(size, 3, red.chain((0..size.area()).map(|_| 0.0)).chain(blue).collect())).unwrap();
+    picture
+        .write(0, 0, &Planes::new(size, 3, red.chain((0..size.area()).map(|_| 0.0)).chain(blue).collect()))
+        .unwrap();
     let back = through(&picture, Format::Jpeg, Depth::Eight);
-    let error = levels(&picture).iter().zip(levels(&back)).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>() as f64;
+    let error =
+        levels(&picture).iter().zip(levels(&back)).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>() as f64;
     assert!(error / (size.area() as f64 * 3.0) < 6.0);
-    for (channels, size) in [(Channels::Grey, Size::new(9, 200)), (Channels::Rgb, Size::new(1, 1)), (Channels::Rgb, Size::new(1, 5000))] {
+    for (channels, size) in [
+        (Channels::Grey, Size::new(9, 200)),
+        (Channels::Rgb, Size::new(1, 1)),
+        (Channels::Rgb, Size::new(1, 5000)),
+    ] {
         let mut flat = Raster::new(&StoreKind::Memory, size, channels, Depth::Sixteen).unwrap();
         let ramp = (0..size.area()).map(|i| i as f32 / size.area() as f32);
-        flat.write(0, 0, &Planes::new(size, channels.count(), ramp.cycle().take(size.area() as usize * channels.count()).collect())).unwrap();
+        flat.write(
+            0,
+            0,
+            &Planes::new(
+                size,
+                channels.count(),
+                ramp.cycle().take(size.area() as usize * channels.count()).collect(),
+            ),
+        )
+        .unwrap();
         let back = through(&flat, Format::Jpeg, Depth::Eight);
         assert_eq!(back.channels(), channels);
-        let error = levels(&flat).iter().zip(levels(&back)).map(|(a, b)| (f32::from(*a) / 257.0 - f32::from(b)).abs()).fold(0.0, f32::max);
+        let error = levels(&flat)
+            .iter()
+            .zip(levels(&back))
+            .map(|(a, b)| (f32::from(*a) / 257.0 - f32::from(b)).abs())
+            .fold(0.0, f32::max);
         assert!(error < 4.0, "{size}: {error}");
     }
 }
 
 #[test]
 fn opacity_is_laid_on_white_in_a_jpeg() {
-    for (channels, values) in [(Channels::Rgba, vec![1.0, 0.0, 0.0, 0.5]), (Channels::GreyAlpha, vec![0.0, 0.5])] {
+    for (channels, values) in
+        [(Channels::Rgba, vec![1.0, 0.0, 0.0, 0.5]), (Channels::GreyAlpha, vec![0.0, 0.5])]
+    {
         let size = Size::new(8, 8);
         let data = values.iter().flat_map(|v| [*v; 64]).collect();
         let mut picture = Raster::new(&StoreKind::Memory, size, channels, Depth::Eight).unwrap();

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::io::{Cursor, Seek, Write};
 
-use tiff::{Directory, TiffError};
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16};
-use tiff::encoder::{Compression, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
+use tiff::encoder::{
+    Compression, DirectoryEncoder, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue,
+};
 use tiff::tags::{ExtraSamples, Tag, Type};
+use tiff::{Directory, TiffError};
 
 use super::{BAND, Blocks, EncodeError, for_each_band};
 use crate::exif::{EXIF_IFD, Exif, Field, GPS_IFD};
@@ -28,7 +30,12 @@ impl TiffValue for Undefined<'_> {
     }
 }
 
-pub(super) fn write(raster: &Raster, writer: impl Write + Seek, metadata: &Blocks, depth: Depth) -> Result<(), EncodeError> {
+pub(super) fn write(
+    raster: &Raster,
+    writer: impl Write + Seek,
+    metadata: &Blocks,
+    depth: Depth,
+) -> Result<(), EncodeError> {
     let bytes = raster.size().area() * (raster.channels().count() * depth.bytes()) as u64;
     // Offsets are 32 bits in a plain TIFF; a little is kept for the tags.
     if bytes > u64::from(u32::MAX) - (1 << 24) {
@@ -41,6 +48,7 @@ pub(super) fn write(raster: &Raster, writer: impl Write + Seek, metadata: &Block
 fn write_kind<W: Write + Seek, K: TiffKind>(
     raster: &Raster,
     encoder: TiffEncoder<W, K>,
+    metadata: &Blocks,
     depth: Depth,
 ) -> Result<(), EncodeError> {
     // Strip by strip, `tiff` writes what it is given: it only compresses a whole picture at once.
@@ -94,7 +102,10 @@ where
 }
 
 /// Tags as they are, in native byte order, which is the encoder's.
-fn write_fields<W: Write + Seek, K: TiffKind>(encoder: &mut DirectoryEncoder<W, K>, fields: &[Field]) -> Result<(), EncodeError> {
+fn write_fields<W: Write + Seek, K: TiffKind>(
+    encoder: &mut DirectoryEncoder<W, K>,
+    fields: &[Field],
+) -> Result<(), EncodeError> {
     let mut directory = Directory::empty();
     for field in fields {
         if let Some(kind) = Type::from_u16(field.kind) {
