@@ -4,6 +4,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use clarifier_tile::Size;
+use image::metadata::Orientation;
 
 /// Pointer from the first directory to the camera's.
 pub(crate) const EXIF_IFD: u16 = 0x8769;
@@ -17,6 +18,8 @@ const ABOUT: [u16; 14] = [
     0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E,
     0x9C9F,
 ];
+/// Which way up the picture is.
+const ORIENTATION: u16 = 0x0112;
 /// A TIFF's colour profile (ICC.1, annex B).
 const ICC_PROFILE: u16 = 0x8773;
 /// More than a camera writes in a directory, for a tag, and than a profile has.
@@ -197,9 +200,17 @@ impl Exif {
 
 /// The colour profile of a TIFF or BigTIFF file.
 pub(crate) fn profile(reader: impl Read + Seek) -> Option<Vec<u8>> {
+    first_field(reader, ICC_PROFILE).map(|field| field.bytes)
+}
+
+/// The orientation of a TIFF or BigTIFF file.
+pub(crate) fn orientation(reader: impl Read + Seek) -> Option<Orientation> {
+    Orientation::from_exif(Order::NATIVE.number(&first_field(reader, ORIENTATION)?.bytes) as u8)
+}
+
+fn first_field(reader: impl Read + Seek, tag: u16) -> Option<Field> {
     let (mut directories, first) = Directories::open(reader)?;
-    let profile = directories.fields(first, MOST_PROFILE_BYTES, |tag| tag == ICC_PROFILE)?.pop()?;
-    Some(profile.bytes)
+    directories.fields(first, MOST_PROFILE_BYTES, |other| other == tag)?.pop()
 }
 
 /// Returns where the directory begins.

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::Depth;
 use crate::fixtures::{self, expected, levels};
 
 fn read(bytes: &[u8]) -> Result<Decoded, DecodeError> {
@@ -100,8 +101,8 @@ fn what_is_no_picture_is_told_what_is() {
     let formats = message(b"hello, this is no picture at all");
     assert!(formats.contains("PNG, JPEG, WebP and TIFF"), "{formats}");
     assert!(message(&fixtures::bytes("picture.bmp")).contains("PNG, JPEG, WebP and TIFF"));
+    assert!(message(&fixtures::bytes("ycbcr.tif")).contains("a kind of TIFF"));
     assert!(message(&fixtures::bytes("palette.tif")).contains("a kind of TIFF"));
-    assert!(message(&fixtures::bytes("float.tif")).contains("a kind of TIFF"));
     let missing = open(Path::new("no/such.png"), &StoreKind::Memory).err().unwrap().to_string();
     assert!(missing.starts_with("no/such.png: "), "{missing}");
     let folder = open(Path::new("."), &StoreKind::Memory).err().unwrap().to_string();
