@@ -114,10 +114,14 @@ pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> 
         Format::Tiff => {
             let (exif, _) = Exif::read(&mut reader).map(|exif| tidy(exif.to_block())).unwrap_or_default();
             let (icc, orientation) = (exif::profile(&mut reader), exif::orientation(&mut reader));
-            let pixels = match tiff::rare(&mut reader, &input)? {
+            let premultiplied = exif::is_premultiplied(&mut reader);
+            let mut pixels = match tiff::rare(&mut reader, &input)? {
                 Some(pixels) => pixels,
                 None => by_codec(reader, &input)?.0,
             };
+            if premultiplied && pixels.channels.has_alpha() {
+                tiff::divide_by_opacity(&mut pixels);
+            }
             (pixels, orientation, Metadata { icc, exif })
         }
         format => {

@@ -20,6 +20,8 @@ const ABOUT: [u16; 14] = [
 ];
 /// Which way up the picture is.
 const ORIENTATION: u16 = 0x0112;
+/// What a TIFF's channels after its colours are.
+const EXTRA_SAMPLES: u16 = 0x0152;
 /// A TIFF's colour profile (ICC.1, annex B).
 const ICC_PROFILE: u16 = 0x8773;
 /// More than a camera writes in a directory, for a tag, and than a profile has.
@@ -206,6 +208,12 @@ pub(crate) fn profile(reader: impl Read + Seek) -> Option<Vec<u8>> {
 /// The orientation of a TIFF or BigTIFF file.
 pub(crate) fn orientation(reader: impl Read + Seek) -> Option<Orientation> {
     Orientation::from_exif(Order::NATIVE.number(&first_field(reader, ORIENTATION)?.bytes) as u8)
+}
+
+/// Whether the opacity of a TIFF or BigTIFF file is already multiplied into its colours
+/// (`ExtraSamples` is "associated alpha").
+pub(crate) fn is_premultiplied(reader: impl Read + Seek) -> bool {
+    first_field(reader, EXTRA_SAMPLES).is_some_and(|field| Order::NATIVE.number(&field.bytes) == 1)
 }
 
 fn first_field(reader: impl Read + Seek, tag: u16) -> Option<Field> {

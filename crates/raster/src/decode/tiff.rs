@@ -50,3 +50,32 @@ pub(super) fn rare(mut reader: impl BufRead + Seek, input: &Input) -> Result<Opt
     };
     Ok(Some(pixels))
 }
+
+/// Colours as they are without their opacity, which every other format has.
+pub(super) fn divide_by_opacity(pixels: &mut Pixels) {
+    let channels = pixels.channels.count();
+    match pixels.depth {
+        Depth::Eight => {
+            for pixel in pixels.bytes.chunks_exact_mut(channels) {
+                let opacity = pixel[channels - 1];
+                for value in &mut pixel[..channels - 1] {
+                    *value = quotient((*value).into(), opacity.into(), 255) as u8;
+                }
+            }
+        }
+        Depth::Sixteen => {
+            for pixel in pixels.bytes.chunks_exact_mut(2 * channels) {
+                let level = |pixel: &[u8], at: usize| u16::from_ne_bytes([pixel[2 * at], pixel[2 * at + 1]]);
+                let opacity = level(pixel, channels - 1);
+                for at in 0..channels - 1 {
+                    let value = quotient(level(pixel, at).into(), opacity.into(), 65535) as u16;
+                    pixel[2 * at..][..2].copy_from_slice(&value.to_ne_bytes());
+                }
+            }
+        }
+    }
+}
+
+fn quotient(value: u64, opacity: u64, top: u64) -> u64 {
+    (value * top + opacity / 2).checked_div(opacity).unwrap_or(0).min(top)
+}

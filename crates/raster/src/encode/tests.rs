@@ -52,6 +52,21 @@ fn formats_without_loss_give_back_what_they_were_given() {
 }
 
 #[test]
+fn a_big_tiff_is_read_back() {
+    // Written only above 4 GiB otherwise.
+    let mut picture = raster(Size::new(37, 131), Channels::Rgba, Depth::Sixteen);
+    picture.metadata = open(&fixtures::path("camera.tif"), &StoreKind::Memory).unwrap().raster.metadata;
+    let blocks = Blocks { icc: picture.metadata.icc.as_deref(), exif: picture.metadata.exif.clone() };
+    let mut file = Cursor::new(Vec::new());
+    tiff::write_big(&picture, &mut file, &blocks, Depth::Sixteen).unwrap();
+    assert_eq!(file.get_ref()[2], 43);
+    file.set_position(0);
+    let back = decode(file, "it", &StoreKind::Memory).unwrap().raster;
+    assert_eq!(levels(&back), levels(&picture));
+    assert_eq!(back.metadata, picture.metadata);
+}
+
+#[test]
 fn sixteen_bits_are_rounded_to_eight() {
     let picture = raster(Size::new(37, 70), Channels::Rgb, Depth::Sixteen);
     let rounded: Vec<u16> = levels(&picture).iter().map(|v| (f64::from(*v) / 257.0).round() as u16).collect();

@@ -39,10 +39,19 @@ pub(super) fn write(
     let bytes = raster.size().area() * (raster.channels().count() * depth.bytes()) as u64;
     // Offsets are 32 bits in a plain TIFF; a little is kept for the tags.
     if bytes > u64::from(u32::MAX) - (1 << 24) {
-        write_kind::<_, TiffKindBig>(raster, TiffEncoder::new_big(writer).map_err(codec)?, metadata, depth)
+        write_big(raster, writer, metadata, depth)
     } else {
         write_kind::<_, TiffKindStandard>(raster, TiffEncoder::new(writer).map_err(codec)?, metadata, depth)
     }
+}
+
+pub(super) fn write_big(
+    raster: &Raster,
+    writer: impl Write + Seek,
+    metadata: &Blocks,
+    depth: Depth,
+) -> Result<(), EncodeError> {
+    write_kind::<_, TiffKindBig>(raster, TiffEncoder::new_big(writer).map_err(codec)?, metadata, depth)
 }
 
 fn write_kind<W: Write + Seek, K: TiffKind>(
