@@ -105,6 +105,16 @@ mod tests {
     }
 
     #[test]
+    fn a_gaussian_has_a_variance_of_a_hundredth_of_the_tile() {
+        let grid = TileGrid::new(Size::new(150, 1), Size::new(100, 1), 50).unwrap();
+        let (first, second) = (grid.weights(0, Window::Gaussian), grid.weights(1, Window::Gaussian));
+        // Column 60 is 10.5 from the first tile's centre and 39.5 from the second's.
+        let expected = ((0.395f64.powi(2) - 0.105f64.powi(2)) / 0.02).exp();
+        let ratio = f64::from(first.x[60]) / f64::from(second.x[10]);
+        assert!((ratio / expected - 1.0).abs() < 1e-5, "{ratio} {expected}");
+    }
+
+    #[test]
     fn names_are_read_as_written() {
         for window in [Window::Uniform, Window::Gaussian, Window::Feather] {
             assert_eq!(window.to_string().parse(), Ok(window));
