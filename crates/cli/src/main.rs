@@ -1,6 +1,7 @@
 //! The program `clarifier`.
 
 mod args;
+mod crash;
 mod devices;
 mod job;
 mod output;
@@ -19,6 +20,10 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    crash::guard(run)
+}
+
+fn run() -> ExitCode {
     let matches = args::command().get_matches();
     let result = match matches.subcommand() {
         Some(("upscale", matches)) => match job::Request::from_matches(matches) {

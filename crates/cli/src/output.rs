@@ -17,7 +17,10 @@ pub fn target(request: &Request, input: &Path, input_format: Format) -> Result<(
     };
     let format = Format::from_path(&path)?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Some(made) = request.output_dir.as_deref().filter(|_| request.output.is_none()) {
+    if let Some(made) = &request.output_dir {
+        if request.dry_run && !made.exists() {
+            return Ok((path, format));
+        }
         std::fs::create_dir_all(made).with_context(|| format!("--output-dir {}", made.display()))?;
     }
     if !folder.is_dir() {

@@ -1,15 +1,17 @@
 //! `clarifier upscale`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use clarifier_raster::{Depth, EncodeOptions, Raster, StoreKind, open, save};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
 use clarifier_upscale::device::{Backend, choose};
 use clarifier_upscale::{
-    DiffusionPaths, Error, Job, Models, Plan, Settings, UpscalerChoice, output_size, upscale as run_engine,
+    DiffusionPaths, Error, Event, Job, Models, Plan, Settings, UpscalerChoice, output_size,
+    upscale as run_engine,
 };
 
 use crate::job::Request;
@@ -37,49 +39,73 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
     say(&format!("device: {}", backend.reason));
     let paths = diffusion_paths(request)?;
     if request.diffusion && paths.is_none() {
-        say("no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them");
+        let note =
+            "no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them";
+        match style {
+            Style::Json => print_json(&Event::Warning { message: note.into() }),
+            _ => say(note),
+        }
     }
     let upscaler = request.upscaler.clone().unwrap_or_else(|| {
         store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File)
     });
     let mut progress = Progress::new(style, cancel.clone());
     // Pictures are looked at before gigabytes of weights are read.
-    if let [input] = &request.inputs[..] {
-        prepare(request, input)?;
-    }
+    let mut first = match &request.inputs[..] {
+        [input] => Some(prepare(request, input)?),
+        _ => None,
+    };
     let load = if request.dry_run { None } else { paths.as_ref() };
     let loaded = Models::load(&backend, &upscaler, load, &mut |event| progress.observe(event));
     let mut models = match loaded {
-        Err(Error::Cancelled) => return Ok(cancelled()),
+        Err(Error::Cancelled) => return Ok(cancelled(style, 0)),
         other => other?,
     };
     progress.finish();
-    let mut failed = 0;
+    let (mut done, mut taken) = (0, HashSet::new());
     let first_seed = seed(&request.settings);
     for (index, input) in request.inputs.iter().enumerate() {
         let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
         let seed = if drawn { seed(&request.settings) } else { first_seed };
         let mut progress = Progress::new(style, cancel.clone());
         let one = One { request, backend: &backend, diffusion: paths.is_some(), seed, style };
-        let result = one.run(&mut models, input, &mut progress);
+        let prepared = first.take().map_or_else(|| prepare(request, input), Ok);
+        let result = prepared.and_then(|prepared| {
+            if !taken.insert(prepared.path.clone()) {
+                bail!("{}: an earlier picture of this batch has that name already", prepared.path.display());
+            }
+            one.run(&mut models, input, prepared, &mut progress)
+        });
         progress.finish();
         match result {
-            Ok(()) => {}
-            Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => return Ok(cancelled()),
+            Ok(()) => done += 1,
+            Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => {
+                return Ok(cancelled(style, done));
+            }
             Err(error) => {
-                eprintln!("error: {error:#}");
-                failed += 1;
+                let message = format!("{error:#}");
+                eprintln!("error: {message}");
+                if style == Style::Json {
+                    print_json(&serde_json::json!({ "event": "error", "input": input, "message": message }));
+                }
             }
         }
     }
     if request.inputs.len() > 1 {
-        say(&format!("{} of {} pictures done", request.inputs.len() - failed, request.inputs.len()));
+        say(&format!("{done} of {} pictures done", request.inputs.len()));
     }
-    Ok(if failed == 0 { Outcome::Done } else { Outcome::Failed })
+    Ok(if done == request.inputs.len() { Outcome::Done } else { Outcome::Failed })
 }
 
-fn cancelled() -> Outcome {
-    eprintln!("cancelled; no result was written");
+/// Say that the user stopped it, after `done` whole results.
+fn cancelled(style: Style, done: usize) -> Outcome {
+    match done {
+        0 => eprintln!("cancelled; no result was written"),
+        _ => eprintln!("cancelled; only the {done} pictures before this one were written"),
+    }
+    if style == Style::Json {
+        print_json(&serde_json::json!({ "event": "cancelled", "done": done }));
+    }
     Outcome::Cancelled
 }
 
@@ -142,16 +168,28 @@ fn seed(settings: &Settings) -> u64 {
     })
 }
 
+/// A picture that was read, and where its result goes.
+struct Prepared {
+    picture: Raster,
+    path: PathBuf,
+    format: Format,
+}
+
 /// Read the picture and check where its result goes.
-fn prepare(request: &Request, input: &Path) -> Result<(Raster, PathBuf, clarifier_raster::Format)> {
+fn prepare(request: &Request, input: &Path) -> Result<Prepared> {
     let decoded = open(input, &StoreKind::Memory)?;
-    if !request.quiet && !request.json {
-        decoded.warnings.iter().for_each(|warning| eprintln!("warning: {}: {warning}", input.display()));
+    for warning in &decoded.warnings {
+        let message = format!("{}: {warning}", input.display());
+        match (request.json, request.quiet) {
+            (true, _) => print_json(&Event::Warning { message }),
+            (_, true) => {}
+            _ => eprintln!("warning: {message}"),
+        }
     }
     let (path, format) = target(request, input, decoded.format)?;
     let size = output_size(decoded.raster.size(), request.settings.upscale_factor);
     format.check_size(size).with_context(|| path.display().to_string())?;
-    Ok((decoded.raster, path, format))
+    Ok(Prepared { picture: decoded.raster, path, format })
 }
 
 /// One picture of a batch.
@@ -164,10 +202,16 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn run(&self, models: &mut Models, input: &Path, progress: &mut Progress) -> Result<()> {
+    fn run(
+        &self,
+        models: &mut Models,
+        input: &Path,
+        prepared: Prepared,
+        progress: &mut Progress,
+    ) -> Result<()> {
         let Self { request, seed, .. } = *self;
         let begun = Instant::now();
-        let (picture, path, format) = prepare(request, input)?;
+        let Prepared { picture, path, format } = prepared;
         let (settings, plan) = self.plan(models, &picture)?;
         if request.dry_run {
             return self.show(&plan, input, &path);
@@ -214,7 +258,8 @@ impl One<'_> {
             let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
                 return Ok((settings, plan));
             };
-            let smaller = |side: u32| (side * 3 / 4).next_multiple_of(8);
+            // The smallest tile that still shows the networks what it is of, unless the user's is smaller.
+            let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
             if !self.diffusion || settings.vae_tile <= 128 {
                 bail!(
                     "--memory-limit: this needs about {} MB even with the smallest tiles, and the limit is {} MB",
@@ -222,9 +267,11 @@ impl One<'_> {
                     limit / 1_000_000
                 );
             }
-            settings.vae_tile = smaller(settings.vae_tile);
-            settings.tile_width = smaller(settings.tile_width).max(32);
-            settings.tile_height = smaller(settings.tile_height).max(32);
+            settings.vae_tile = smaller(settings.vae_tile, 128);
+            settings.tile_width = smaller(settings.tile_width, 32);
+            settings.tile_height = smaller(settings.tile_height, 32);
+            let side = settings.tile_width.min(settings.tile_height);
+            settings.tile_overlap = settings.tile_overlap.min(side / 2);
         }
     }
 

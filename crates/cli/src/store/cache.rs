@@ -47,6 +47,13 @@ impl Cache {
         self.repo(model).join("blobs").join(hash)
     }
 
+    /// The file that is locked while this blob is written, as huggingface_hub does: both append to the
+    /// same unfinished file.
+    pub fn lock(&self, model: &Model, hash: &str) -> PathBuf {
+        let repo = self.repo(model);
+        self.0.join(".locks").join(repo.file_name().expect("it has a name")).join(format!("{hash}.lock"))
+    }
+
     /// Make the model's file, at `commit`, the blob with this hash.
     pub fn publish(&self, model: &Model, commit: &str, hash: &str) -> Result<PathBuf> {
         let repo = self.repo(model);

@@ -3,17 +3,21 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
 use super::cache::Cache;
-use super::http::{Hub, Remote};
+use super::http::{Hub, PartRefused, Remote, ServerTrouble};
 use super::manifest::Model;
 use super::verify::{hash_of, is_sha256};
 
 /// How often a cut-off transfer is taken up again before giving up.
 const ATTEMPTS: usize = 5;
+
+/// The first pause before a cut-off transfer is taken up again; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The model's file, downloaded unless it is here already.
 pub fn pull(cache: &Cache, model: &Model) -> Result<PathBuf> {
@@ -31,10 +35,18 @@ pub fn pull(cache: &Cache, model: &Model) -> Result<PathBuf> {
         );
     }
     let blob = cache.blob(model, &remote.hash);
+    println!("  {}", DecimalBytes(remote.size));
     if !blob.is_file() {
-        let folder = blob.parent().expect("it is in a repository");
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let lock = File::create(blob.with_extension("lock"))?;
+        let lock = cache.lock(model, &remote.hash);
+        for folder in [&blob, &lock].map(|file| file.parent().expect("it is in the cache")) {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock)
+            .with_context(|| lock.display().to_string())?;
         if lock.try_lock().is_err() {
             eprintln!("  another process is downloading this; waiting for it");
             lock.lock()?;
@@ -43,16 +55,18 @@ pub fn pull(cache: &Cache, model: &Model) -> Result<PathBuf> {
         if !blob.is_file() {
             fetch(&hub, model, &remote, &blob)?;
         }
-        let _ = std::fs::remove_file(blob.with_extension("lock"));
     }
     cache.publish(model, &remote.commit, &remote.hash)
 }
 
 fn fetch(hub: &Hub, model: &Model, remote: &Remote, blob: &Path) -> Result<()> {
     let part = blob.with_file_name(format!("{}.incomplete", remote.hash));
+    let here = std::fs::metadata(&part).map_or(0, |part| part.len());
+    check_space(&part, remote.size.saturating_sub(here))?;
     let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&part)?;
     let bar = ProgressBar::new(remote.size);
-    let template = "  {bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left";
+    let template =
+        "  {decimal_bytes} of {decimal_total_bytes} {wide_bar} {decimal_bytes_per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
     let mut attempt = 0;
     loop {
@@ -72,6 +86,9 @@ fn fetch(hub: &Hub, model: &Model, remote: &Remote, blob: &Path) -> Result<()> {
                     error.context("the part that arrived is kept: the same command goes on from there")
                 );
             }
+            if attempt > 0 {
+                std::thread::sleep(PAUSE * (1 << (attempt - 1)));
+            }
         }
     }
     bar.finish_and_clear();
@@ -88,9 +105,31 @@ fn fetch(hub: &Hub, model: &Model, remote: &Remote, blob: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether the disk can take `needed` more bytes; a disk that does not say is trusted.
+fn check_space(part: &Path, needed: u64) -> Result<()> {
+    let folder = part.parent().expect("it is in a repository");
+    match fs4::available_space(folder) {
+        Ok(free) if free < needed => bail!(
+            "{} has {} free and {} are needed; make room, or set HF_HOME to another disk",
+            folder.display(),
+            DecimalBytes(free),
+            DecimalBytes(needed)
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// A server that refuses will refuse again; a connection that broke may not.
 fn is_transient(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<std::io::Error>() && !is_disk_full(cause)) || error.is::<CutOff>()
+    let connection = |cause: &ureq::Error| {
+        matches!(cause, ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_))
+    };
+    error.is::<CutOff>()
+        || error.is::<ServerTrouble>()
+        || error.chain().any(|cause| {
+            cause.downcast_ref().is_some_and(connection)
+                || (cause.is::<std::io::Error>() && !is_disk_full(cause))
+        })
 }
 
 fn is_disk_full(cause: &(dyn std::error::Error + 'static)) -> bool {
@@ -119,7 +158,7 @@ fn transfer(
     bar: &ProgressBar,
 ) -> Result<()> {
     let (resumed, mut body) = match hub.bytes(&remote.url, start, model) {
-        Err(error) if start > 0 && error.to_string().contains("416") => {
+        Err(error) if start > 0 && error.is::<PartRefused>() => {
             file.set_len(0)?;
             hub.bytes(&remote.url, 0, model)?
         }

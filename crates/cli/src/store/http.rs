@@ -32,7 +32,8 @@ pub struct Remote {
     pub hash: String,
     /// Its bytes.
     pub size: u64,
-    /// Where the bytes are.
+    /// Where the hub has it, at this commit. Not where that redirects to: such addresses are signed, and
+    /// expire within the hour that a slow download takes.
     pub url: String,
 }
 
@@ -46,6 +47,8 @@ impl Hub {
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
+            // A connection that went silent is taken up again rather than waited for.
+            .timeout_per_read(Some(Duration::from_secs(60)))
             .user_agent(concat!("clarifier/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: config.build().into(),
@@ -59,7 +62,9 @@ impl Hub {
 
     /// What the hub says about the model's file.
     pub fn look_up(&self, model: &Model) -> Result<Remote> {
-        let mut url = format!("{}/{}/resolve/{BRANCH}/{}", self.endpoint, model.repo, model.file);
+        let at =
+            |revision: &str| format!("{}/{}/resolve/{revision}/{}", self.endpoint, model.repo, model.file);
+        let mut url = at(BRANCH);
         for _ in 0..REDIRECTS {
             let response = self.request("HEAD", &url, None)?;
             let header =
@@ -77,8 +82,7 @@ impl Hub {
                 let size =
                     header("x-linked-size").or_else(|| header("content-length")).and_then(|s| s.parse().ok());
                 let size = size.context("the hub does not state the file's size")?;
-                let url = location.map_or(Ok(url.clone()), |to| resolve(&url, &to))?;
-                return Ok(Remote { commit, hash, size, url });
+                return Ok(Remote { url: at(&commit), commit, hash, size });
             }
             match location {
                 Some(to) if response.status().is_redirection() => url = resolve(&url, &to)?,
@@ -176,6 +180,30 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A server that may answer better in a while.
+#[derive(Debug)]
+pub struct ServerTrouble(StatusCode);
+
+impl std::fmt::Display for ServerTrouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the hub is busy or in trouble ({}); try again later", self.0)
+    }
+}
+
+impl std::error::Error for ServerTrouble {}
+
+/// There are no bytes where they were asked for: what is here already is not of this file.
+#[derive(Debug)]
+pub struct PartRefused;
+
+impl std::fmt::Display for PartRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the part already here is not of this file (416)")
+    }
+}
+
+impl std::error::Error for PartRefused {}
+
 fn refusal(status: StatusCode, model: &Model) -> anyhow::Error {
     let repo = &model.repo;
     match status.as_u16() {
@@ -183,8 +211,8 @@ fn refusal(status: StatusCode, model: &Model) -> anyhow::Error {
             "the hub asks for permission ({status}): accept the licence at {repo}'s page and set HF_TOKEN"
         ),
         404 => anyhow::anyhow!("the hub has no {} in {repo} (404)", model.file),
-        416 => anyhow::anyhow!("the part already here is not of this file (416)"),
-        429 => anyhow::anyhow!("the hub is busy ({status}); try again later"),
+        416 => PartRefused.into(),
+        429 | 500.. => ServerTrouble(status).into(),
         _ => anyhow::anyhow!("the hub answers {status}"),
     }
 }

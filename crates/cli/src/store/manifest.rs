@@ -14,8 +14,8 @@ pub struct Model {
     pub repo: String,
     /// The file in it.
     pub file: String,
-    /// The first digits of its hash, where its author published them. All else is checked against the
-    /// hash that the hub itself states for the file.
+    /// Its SHA-256, or the first digits of it, where they are known from elsewhere. Any other file is
+    /// checked against the hash that the hub itself states for it.
     #[serde(default)]
     pub sha256_start: String,
     /// Its licence.

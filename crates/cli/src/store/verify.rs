@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -18,13 +19,13 @@ pub fn verify(cache: &Cache, models: &[Model]) -> Result<()> {
     for model in models {
         let path = cache.find(model).with_context(|| format!("{} is not here", model.name))?;
         let blob = path.canonicalize()?;
-        let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !is_sha256(&name) {
+        let stated = stated_hashes(cache, model, &blob);
+        if stated.is_empty() {
             println!("{}: no SHA-256 is known for it", model.name);
             continue;
         }
         let hash = hash_of(&mut File::open(&blob)?)?;
-        let sound = hash == name;
+        let sound = stated.contains(&hash);
         println!("{}: {}", model.name, if sound { "as downloaded" } else { "DAMAGED" });
         if !sound {
             damaged.push(format!("{} ({})", model.name, blob.display()));
@@ -34,6 +35,21 @@ pub fn verify(cache: &Cache, models: &[Model]) -> Result<()> {
         bail!("damaged: {}; delete them and pull again", damaged.join(", "));
     }
     Ok(())
+}
+
+/// The hashes that the file may have: its own blob's name where it is a link to one; where links are
+/// none (Windows), its repository's blobs' and its author's.
+fn stated_hashes(cache: &Cache, model: &Model, blob: &Path) -> Vec<String> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = name(blob);
+    if is_sha256(&own) {
+        return vec![own];
+    }
+    let blobs = std::fs::read_dir(cache.blob(model, "")).into_iter().flatten().flatten();
+    let mut stated: Vec<_> = blobs.map(|entry| name(&entry.path())).collect();
+    stated.push(model.sha256_start.clone());
+    stated.retain(|hash| is_sha256(hash));
+    stated
 }
 
 /// Whether this is written as a SHA-256 is.

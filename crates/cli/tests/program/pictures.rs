@@ -198,18 +198,64 @@ fn a_full_disk_is_said_and_leaves_nothing() {
 }
 
 #[test]
+fn pictures_of_one_name_do_not_replace_each_other() {
+    let home = tempfile::tempdir().unwrap();
+    for folder in ["a", "b"] {
+        std::fs::create_dir(home.path().join(folder)).unwrap();
+        picture(9, 9).save(home.path().join(folder).join("in.png")).unwrap();
+    }
+    let args = ["upscale", "a/in.png", "b/in.png", "--output-dir", "out", "--overwrite", "--device", "cpu"];
+    let dry = clarifier(home.path(), &[&args[..], &["--dry-run"]].concat());
+    assert_eq!(files(home.path()), ["a", "b"]);
+    let wet = clarifier(home.path(), &args);
+    for output in [dry, wet] {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("has that name already"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("1 of 2 pictures done"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_it_and_leaves_nothing() {
+    use std::io::{BufRead, BufReader};
+
+    let home = tempfile::tempdir().unwrap();
+    // Half a minute of work.
+    picture(2000, 1500).save(home.path().join("in.png")).unwrap();
+    let mut process = command(home.path())
+        .args(["upscale", "in.png", "--device", "cpu", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(events.any(|event| event.contains(r#""event":"tile""#)));
+    let interrupt = std::process::Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    let last = events.last().unwrap();
+    assert!(last.contains(r#""event":"cancelled""#), "{last}");
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(stderr(&output).contains("cancelled; no result was written"), "{}", stderr(&output));
+    assert_eq!(files(home.path()), ["in.png"]);
+}
+
+#[test]
 fn events_are_json_and_a_dry_run_writes_nothing() {
     let home = tempfile::tempdir().unwrap();
     picture(16, 16).save(home.path().join("in.png")).unwrap();
     let plan = clarifier(home.path(), &["upscale", "in.png", "--dry-run", "--json", "--device", "cpu"]);
     assert!(plan.status.success());
-    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    let plan: serde_json::Value = serde_json::from_str(plan.lines().last().unwrap()).unwrap();
     assert_eq!((&plan["event"], &plan["plan"]["stages"][0]["width"]), (&"plan".into(), &32.into()));
     assert_eq!(files(home.path()), ["in.png"]);
     let run = clarifier(home.path(), &["upscale", "in.png", "--json", "--device", "cpu", "--seed", "5"]);
     let lines = String::from_utf8(run.stdout).unwrap();
     let events: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(events.first().unwrap()["event"], "stage");
+    // That the enlarger alone runs, then its only stage.
+    assert_eq!((&events[0]["event"], &events[1]["event"]), (&"warning".into(), &"stage".into()));
     assert_eq!(
         (&events.last().unwrap()["event"], &events.last().unwrap()["seed"]),
         (&"done".into(), &5.into())

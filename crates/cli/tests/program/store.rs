@@ -1,174 +1,11 @@
 //! `clarifier models` against a hub on this machine.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Output;
-use std::sync::{Arc, Mutex};
+use std::io::{BufRead, BufReader};
 
 use sha2::{Digest, Sha256};
 
+use crate::hub::{Hub, Mood};
 use crate::{command, stderr};
-
-/// How the hub misbehaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Sound,
-    /// Sends half of what was asked for, always.
-    Cuts,
-    /// Ignores `Range` and sends the whole file with 200.
-    NoRange,
-    /// Sends other bytes of the same length.
-    WrongBytes,
-    NotFound,
-    Forbidden,
-}
-
-struct Hub {
-    endpoint: String,
-    mood: Arc<Mutex<Mood>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    content: Vec<u8>,
-}
-
-impl Hub {
-    fn start() -> Self {
-        let content: Vec<u8> =
-            (0..300_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        // Another host to a client, as the hub's storage is.
-        let storage = TcpListener::bind("127.0.0.1:0").unwrap();
-        let elsewhere = format!("http://{}", storage.local_addr().unwrap());
-        let hub =
-            Self { endpoint, mood: Arc::new(Mutex::new(Mood::Sound)), requests: Arc::default(), content };
-        for listener in [listener, storage] {
-            let (mood, requests, content) = (hub.mood.clone(), hub.requests.clone(), hub.content.clone());
-            let elsewhere = elsewhere.clone();
-            std::thread::spawn(move || {
-                for stream in listener.incoming() {
-                    let _ = answer(stream.unwrap(), *mood.lock().unwrap(), &requests, &content, &elsewhere);
-                }
-            });
-        }
-        hub
-    }
-
-    fn hash(&self) -> String {
-        Sha256::digest(&self.content).iter().map(|b| format!("{b:02x}")).collect()
-    }
-
-    fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
-        self.requests.lock().unwrap().clear();
-    }
-
-    fn run(&self, home: &Path, args: &[&str]) -> Output {
-        command(home)
-            .env("HF_ENDPOINT", &self.endpoint)
-            .env("HF_TOKEN", "hf_secret")
-            .arg("models")
-            .args(args)
-            .output()
-            .unwrap()
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-fn answer(
-    stream: TcpStream,
-    mood: Mood,
-    requests: &Mutex<Vec<String>>,
-    content: &[u8],
-    elsewhere: &str,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut headers = HashMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':') {
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-    }
-    let range = headers.get("range").cloned();
-    let token = headers.contains_key("authorization");
-    let line = format!(
-        "{}{}{}",
-        first.trim(),
-        range.as_ref().map_or(String::new(), |r| format!(" {r}")),
-        if token { " token" } else { "" }
-    );
-    requests.lock().unwrap().push(line);
-    let mut stream = stream;
-    let hash: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
-    let size = content.len();
-    let (method, path) =
-        (first.split(' ').next().unwrap_or_default(), first.split(' ').nth(1).unwrap_or_default());
-    match mood {
-        Mood::NotFound => {
-            return write!(
-                stream,
-                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            );
-        }
-        Mood::Forbidden => {
-            return write!(
-                stream,
-                "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            );
-        }
-        _ => {}
-    }
-    if !path.starts_with("/storage/") {
-        // A renamed repository redirects within the hub, the hub to its storage.
-        if !path.starts_with("/renamed") {
-            return write!(
-                stream,
-                "HTTP/1.1 307 Moved\r\nlocation: /renamed{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            );
-        }
-        return write!(
-            stream,
-            "HTTP/1.1 302 Found\r\nx-repo-commit: abc123\r\nx-linked-etag: \"{hash}\"\r\nx-linked-size: {size}\r\nlocation: {elsewhere}/storage/file\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        );
-    }
-    let start = range
-        .filter(|_| mood != Mood::NoRange)
-        .map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
-    let mut body = content[start..].to_vec();
-    if mood == Mood::WrongBytes {
-        body[0] ^= 1;
-    }
-    if start > 0 {
-        write!(
-            stream,
-            "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes {start}-{}/{size}\r\n",
-            size - 1
-        )?;
-    } else {
-        write!(stream, "HTTP/1.1 200 OK\r\n")?;
-    }
-    write!(stream, "content-length: {}\r\nconnection: close\r\n\r\n", body.len())?;
-    if method == "HEAD" {
-        return Ok(());
-    }
-    let sent = if mood == Mood::Cuts { body.len().div_ceil(2) } else { body.len() };
-    stream.write_all(&body[..sent])?;
-    stream.flush()?;
-    // The client may still be sending; a reset would lose what it has not read yet.
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let _ = reader.read(&mut [0; 64]);
-    Ok(())
-}
 
 #[test]
 fn a_model_is_downloaded_through_redirects_and_found_again() {
@@ -210,22 +47,128 @@ fn a_cut_off_transfer_goes_on_where_it_stopped() {
     hub.set(Mood::Cuts);
     let output = hub.run(home.path(), &["pull", "vae-ft-mse"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let log = hub.log();
-    let parts: Vec<_> = log.iter().filter(|l| l.starts_with("GET")).collect();
+    let parts = hub.parts();
     assert!(parts[0].contains("bytes=400000-") && parts[1].contains("bytes=800000-"), "{parts:?}");
     assert_eq!(std::fs::read(blobs.join(hub.hash())).unwrap(), hub.content);
 }
 
 #[test]
 fn a_server_without_ranges_starts_over() {
+    for mood in [Mood::NoRange, Mood::NoSuchPart] {
+        let (hub, home) = (Hub::start(), tempfile::tempdir().unwrap());
+        let blobs = home.path().join("hub/models--stabilityai--sd-vae-ft-mse/blobs");
+        std::fs::create_dir_all(&blobs).unwrap();
+        std::fs::write(blobs.join(format!("{}.incomplete", hub.hash())), vec![0; 1000]).unwrap();
+        hub.set(mood);
+        let output = hub.run(home.path(), &["pull", "vae-ft-mse"]);
+        assert!(output.status.success(), "{mood:?}: {}", stderr(&output));
+        assert_eq!(std::fs::read(blobs.join(hub.hash())).unwrap(), hub.content, "{mood:?}");
+    }
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
     let (hub, home) = (Hub::start(), tempfile::tempdir().unwrap());
-    let blobs = home.path().join("hub/models--stabilityai--sd-vae-ft-mse/blobs");
-    std::fs::create_dir_all(&blobs).unwrap();
-    std::fs::write(blobs.join(format!("{}.incomplete", hub.hash())), vec![0; 1000]).unwrap();
-    hub.set(Mood::NoRange);
+    hub.set(Mood::BusyOnce);
     let output = hub.run(home.path(), &["pull", "vae-ft-mse"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(std::fs::read(blobs.join(hub.hash())).unwrap(), hub.content);
+    assert_eq!(hub.parts().len(), 2);
+}
+
+#[test]
+fn two_processes_download_once() {
+    let (hub, home) = (Hub::start(), tempfile::tempdir().unwrap());
+    // huggingface_hub locks the same file.
+    let locks = home.path().join("hub/.locks/models--stabilityai--sd-vae-ft-mse");
+    std::fs::create_dir_all(&locks).unwrap();
+    let lock = std::fs::File::create(locks.join(format!("{}.lock", hub.hash()))).unwrap();
+    lock.lock().unwrap();
+    let mut waiting = [(); 2].map(|()| {
+        command(home.path())
+            .env("HF_ENDPOINT", &hub.endpoint)
+            .args(["models", "pull", "vae-ft-mse"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    for process in &mut waiting {
+        let mut line = String::new();
+        BufReader::new(process.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("another process"), "{line}");
+    }
+    assert_eq!(hub.parts().len(), 0);
+    lock.unlock().unwrap();
+    for mut process in waiting {
+        assert!(process.wait().unwrap().success());
+    }
+    assert_eq!(hub.parts().len(), 1, "{:?}", hub.log());
+}
+
+#[test]
+#[cfg(unix)]
+fn what_other_tools_downloaded_is_used_without_a_connection() {
+    let home = tempfile::tempdir().unwrap();
+    let repo = home.path().join("hub/models--stabilityai--sd-vae-ft-mse");
+    let hash: String = Sha256::digest(b"weights").iter().map(|b| format!("{b:02x}")).collect();
+    for folder in ["blobs", "refs", "snapshots/abc"] {
+        std::fs::create_dir_all(repo.join(folder)).unwrap();
+    }
+    std::fs::write(repo.join("blobs").join(&hash), b"weights").unwrap();
+    std::fs::write(repo.join("refs/main"), "abc").unwrap();
+    let file = repo.join("snapshots/abc/diffusion_pytorch_model.safetensors");
+    std::os::unix::fs::symlink(format!("../../blobs/{hash}"), &file).unwrap();
+    for verb in ["pull", "path", "verify"] {
+        let output = command(home.path())
+            .env("HF_ENDPOINT", "http://127.0.0.1:9")
+            .args(["models", verb, "vae-ft-mse"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{verb}: {}", stderr(&output));
+    }
+    // Where links are none, the file is a copy, and is compared with the blobs beside it.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::copy(repo.join("blobs").join(&hash), &file).unwrap();
+    let verify = |expected| {
+        let output = command(home.path()).args(["models", "verify"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{}", stderr(&output));
+    };
+    verify(0);
+    std::fs::write(&file, b"weightz").unwrap();
+    verify(1);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_too_small_is_said_before_anything_is_downloaded() {
+    let (hub, home) = (Hub::start(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(home.path().join("hub")).unwrap();
+    // A disk of 512 KiB, in a mount namespace of the program's own.
+    let script = format!(
+        "mount -t tmpfs -o size=512k none hub && {} models pull vae-ft-mse; code=$?; find hub -path '*blobs/*'; exit $code",
+        env!("CARGO_BIN_EXE_clarifier")
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script])
+        .env("HF_HOME", home.path())
+        .env("HF_ENDPOINT", &hub.endpoint)
+        .env_remove("HF_HUB_CACHE")
+        .current_dir(home.path())
+        .output()
+        .expect("unshare, of util-linux");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("make room, or set HF_HOME"), "{}", stderr(&output));
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("blobs/"));
+    assert_eq!(hub.parts().len(), 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let home = tempfile::tempdir().unwrap();
+    let script = format!("(sleep 0.3; {} models list) | true", env!("CARGO_BIN_EXE_clarifier"));
+    let output = std::process::Command::new("sh").args(["-c", &script]).env("HF_HOME", home.path()).output();
+    assert_eq!(stderr(&output.unwrap()), "");
 }
 
 #[test]

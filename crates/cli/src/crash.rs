@@ -1,0 +1,33 @@
+//! What a user sees when the program itself is wrong: one line, and never a backtrace.
+
+use std::panic::{PanicHookInfo, catch_unwind, set_hook};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Run the program; a panic in it is a line on standard error and exit code 1.
+pub fn guard(program: fn() -> ExitCode) -> ExitCode {
+    // One panic of a worker thread often brings others with it; the first says what happened.
+    let said = AtomicBool::new(false);
+    set_hook(Box::new(move |info| {
+        let message = message(info);
+        if !said.swap(true, Ordering::Relaxed) && !is_closed_pipe(&message) {
+            let place =
+                info.location().map_or_else(String::new, |at| format!(" ({}:{})", at.file(), at.line()));
+            eprintln!(
+                "error: {message}{place}; this is a fault of the program or of the GPU's driver: please report it"
+            );
+        }
+    }));
+    catch_unwind(program).unwrap_or(ExitCode::FAILURE)
+}
+
+/// The panic's own words, on one line.
+fn message(info: &PanicHookInfo) -> String {
+    let words = info.payload_as_str().unwrap_or("the program stopped unexpectedly");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `clarifier models list | head -1`: a reader that has seen enough is nothing to report.
+fn is_closed_pipe(message: &str) -> bool {
+    message.starts_with("failed printing to stdout")
+}
