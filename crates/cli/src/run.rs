@@ -178,15 +178,17 @@ struct Prepared {
 /// Read the picture and check where its result goes.
 fn prepare(request: &Request, input: &Path) -> Result<Prepared> {
     let decoded = open(input, &StoreKind::Memory)?;
-    for warning in &decoded.warnings {
-        let message = format!("{}: {warning}", input.display());
+    let warn = |file: &Path, warning: &str| {
+        let message = format!("{}: {warning}", file.display());
         match (request.json, request.quiet) {
             (true, _) => print_json(&Event::Warning { message }),
             (_, true) => {}
             _ => eprintln!("warning: {message}"),
         }
-    }
+    };
+    decoded.warnings.iter().for_each(|warning| warn(input, warning));
     let (path, format) = target(request, input, decoded.format)?;
+    format.losses(&decoded.raster).iter().for_each(|loss| warn(&path, loss));
     let size = output_size(decoded.raster.size(), request.settings.upscale_factor);
     format.check_size(size).with_context(|| path.display().to_string())?;
     Ok(Prepared { picture: decoded.raster, path, format })

@@ -5,7 +5,7 @@
 
 use burn::tensor::DType;
 use clarifier_model::layers::Norms;
-use clarifier_raster::{Filter, Planes, Raster, resize_planes};
+use clarifier_raster::{Filter, Planes, Raster, StoreKind, resize, resize_planes};
 use clarifier_tile::{Rect, Size, TileGrid, Window};
 
 use crate::band::BandBlender;
@@ -101,7 +101,10 @@ pub async fn encode(
             }
             VaeStatistics::Thumbnail => {
                 let size = fitted(area, tiling.grid.tile()).times(factor);
-                let small = resize_planes(&picture.read(picture.area())?.to_rgb(), size, Filter::Bicubic);
+                // Streamed: the picture itself may not fit in memory.
+                let mut small = Raster::new(&StoreKind::Memory, size, picture.channels(), picture.depth())?;
+                resize(picture, &mut small, Filter::Bicubic)?;
+                let small = small.read(small.area())?.to_rgb();
                 backend.tensor(
                     small.data.iter().map(|v| 2.0 * v - 1.0).collect(),
                     dims(size, 3, 1),
