@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
 use clarifier_upscale::device::{Backend, choose};
 use clarifier_upscale::{
-    DiffusionPaths, Error, Event, Job, Models, Plan, Settings, UpscalerChoice, output_size,
+    DiffusionPaths, Error, Event, Job, Models, Plan, Settings, UpscalerChoice, output_size, speed,
     upscale as run_engine,
 };
 
@@ -278,10 +278,15 @@ impl One<'_> {
     }
 
     fn show(&self, plan: &Plan, input: &Path, output: &Path) -> Result<()> {
+        // Measured only for diffusion, beside which all else is quick.
+        let seconds = match self.diffusion {
+            true => Some(plan.seconds(pollster::block_on(speed(self.backend))?)),
+            false => None,
+        };
         if self.style == Style::Json {
-            print_json(
-                &serde_json::json!({ "event": "plan", "input": input, "output": output, "plan": plan }),
-            );
+            print_json(&serde_json::json!({
+                "event": "plan", "input": input, "output": output, "plan": plan, "seconds": seconds,
+            }));
             return Ok(());
         }
         println!("{} → {}", input.display(), output.display());
@@ -307,6 +312,9 @@ impl One<'_> {
             plan.peak_memory / 1_000_000,
             plan.scratch / 1_000_000
         );
+        if let Some(seconds) = seconds {
+            println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
+        }
         Ok(())
     }
 }

@@ -40,6 +40,9 @@ pub struct PlannedStage {
     pub steps: usize,
     /// Denoising strength.
     pub strength: f64,
+    /// Operations of its diffusion and of its autoencoder, of which a multiplication and an addition
+    /// are two.
+    pub operations: f64,
 }
 
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
@@ -52,7 +55,22 @@ const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
 /// Bytes of a pixel of a working copy: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
 
+/// Operations of UNet and ControlNet for one latent of a tile under guidance, without self-attention's
+/// growth: 2 · 2 · 0.8 T for 64 × 64 latents.
+const OPERATIONS_PER_LATENT: f64 = 3.2e12 / 4096.0;
+/// Operations of self-attention at the first level for each pair of latents under guidance: 5 blocks of
+/// the UNet and 2 of the ControlNet, 320 channels, scores and values.
+const OPERATIONS_PER_PAIR: f64 = 2.0 * 7.0 * 4.0 * 320.0;
+/// Operations of the VAE for each pixel, there and back: (0.55 + 1.25) · 2 T for 512 × 512.
+const OPERATIONS_PER_VAE_PIXEL: f64 = 3.6e12 / (512.0 * 512.0);
+
 impl Plan {
+    /// Seconds that diffusion and autoencoder take at `speed` operations a second ([`crate::speed`]); an
+    /// estimate.
+    pub fn seconds(&self, speed: f64) -> f64 {
+        self.stages.iter().map(|stage| stage.operations).sum::<f64>() / speed
+    }
+
     /// The plan for a picture of size `input`.
     pub fn new(
         backend: &Backend,
@@ -87,7 +105,16 @@ impl Plan {
             let copies = 2 + u64::from(enlarger.largest_step() > 2.0) * 3;
             scratch = scratch.max(copies * stage.to.area() * BYTES_PER_PIXEL);
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
+            let latents_of_a_tile = grid.tile().area() as f64;
+            let a_tile =
+                latents_of_a_tile * (OPERATIONS_PER_LATENT + latents_of_a_tile * OPERATIONS_PER_PAIR);
+            let operations = if diffusion {
+                (steps * grid.len()) as f64 * a_tile + stage.to.area() as f64 * OPERATIONS_PER_VAE_PIXEL
+            } else {
+                0.0
+            };
             PlannedStage {
+                operations,
                 width: stage.to.width,
                 height: stage.to.height,
                 enlarger_tiles: enlarger.tiles(stage.from, factor),
