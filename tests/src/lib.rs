@@ -25,6 +25,7 @@ pub fn json(name: &str) -> serde_json::Value {
 /// The largest difference, as a share of the reference's standard deviation.
 pub fn error_in_sigmas(values: &[f32], reference: &[f32], sigma: f32) -> f32 {
     assert_eq!(values.len(), reference.len(), "as many values as the reference has");
+    assert!(values.iter().all(|v| v.is_finite()), "numbers, all of them");
     values.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / sigma
 }
 

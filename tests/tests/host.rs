@@ -56,6 +56,7 @@ fn trajectories_are_those_of_diffusers() {
         let noise: Vec<f32> = (0..24).map(|i| (f64::from(i) * 1.7).sin() as f32).collect();
         solver.add_noise(&mut x, &noise);
         let trajectory = case["trajectory"].as_array().unwrap();
+        assert!(x.iter().all(|v| v.is_finite()));
         let timesteps = solver.timesteps().to_vec();
         let gain = 1.0 / clarifier_upscale::alphas_cumprod()[timesteps[0] as usize].sqrt();
         assert_eq!(trajectory.len(), timesteps.len() + 1, "{kind:?} {steps} {strength}");

@@ -16,11 +16,12 @@ fn main() -> ExitCode {
     };
     let done = match task.as_str() {
         "test" => run("scripts/test", &[]),
-        "full-size" => {
-            run("cargo", &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture"])
-        }
+        "full-size" => run(
+            "cargo",
+            &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],
+        ),
         "fixtures" => {
-            ["generate.py", "esrgan.py", "tokens.py", "solvers.py", "recipe.py"]
+            ["generate.py", "esrgan.py", "tokens.py", "solvers.py", "recipe.py", "ldm.py", "raster/make.py"]
                 .iter()
                 .all(|script| run("python3", &[&format!("tests/fixtures/{script}")]))
                 && run("python3", &["tests/fixtures/generate.py", "--full"])

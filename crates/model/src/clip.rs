@@ -115,6 +115,11 @@ impl ClipTextEncoder {
         Ok(encoder)
     }
 
+    /// The longest sequence: 77.
+    pub fn positions(&self) -> usize {
+        self.config.positions
+    }
+
     /// Width of the embeddings: 768.
     pub fn width(&self) -> usize {
         self.config.hidden_size

@@ -77,6 +77,8 @@ pub struct ControlNet {
     cond_embedding: CondEmbedding,
     down_blocks: Vec<Conv2d>,
     mid_block: Conv2d,
+    /// The sizes.
+    pub config: UNetConfig,
 }
 
 impl ControlNet {
@@ -101,6 +103,7 @@ impl ControlNet {
                 .map(|(i, channels)| zero_conv(format!("controlnet_down_blocks.{i}"), channels))
                 .collect(),
             mid_block: zero_conv("controlnet_mid_block".into(), channels[channels.len() - 1]),
+            config: config.clone(),
         };
         weights.finish()?;
         Ok(network)

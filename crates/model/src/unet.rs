@@ -27,7 +27,8 @@ pub struct UNet {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    text_width: usize,
+    /// The sizes.
+    pub config: UNetConfig,
 }
 
 impl UNet {
@@ -46,15 +47,10 @@ impl UNet {
                 .collect(),
             conv_norm_out: GroupNorm::load(&scope.sub("conv_norm_out"), config.groups, first, 1e-5),
             conv_out: Conv2d::load(&scope.sub("conv_out"), first, config.in_channels, Kernel::SAME),
-            text_width: config.cross_attention_dim,
+            config,
         };
         weights.finish()?;
         Ok(unet)
-    }
-
-    /// Width of the text embedding that it takes: 768.
-    pub fn text_width(&self) -> usize {
-        self.text_width
     }
 
     /// The noise ε in `x` at timestep `t`.

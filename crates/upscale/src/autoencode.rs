@@ -10,8 +10,9 @@ use clarifier_tile::{Rect, Size, TileGrid, Window};
 
 use crate::band::BandBlender;
 use crate::device::Backend;
+use crate::event::tell;
 use crate::models::read;
-use crate::{Canvas, Diffusion, Error, Event, Observer, Phase, VaeStatistics};
+use crate::{Canvas, Diffusion, Error, Observer, Phase, VaeStatistics};
 
 /// Least overlap of the tiles, in latents: beyond it, what a tile lacks at its border no longer shows.
 const OVERLAP: u32 = 8;
@@ -209,12 +210,5 @@ fn check(values: &[f32], phase: Phase, index: usize) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::NotFinite { phase, tile: index + 1 })
-    }
-}
-
-fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {
-    match observe(Event::Tile { phase, done, total }) {
-        std::ops::ControlFlow::Break(()) => Err(Error::Cancelled),
-        std::ops::ControlFlow::Continue(()) => Ok(()),
     }
 }

@@ -67,3 +67,34 @@ impl<'a> BandBlender<'a> {
         self.flush(end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clarifier_raster::{Channels, Depth, StoreKind};
+    use clarifier_tile::{TileGrid, Window};
+
+    use super::*;
+
+    #[test]
+    fn tiles_cut_from_a_picture_blend_into_it() {
+        let area = Size::new(43, 61);
+        let data = (0..3 * area.area()).map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5).collect();
+        let picture = Planes::new(area, 3, data);
+        // The picture itself ends before the tiles do.
+        let visible = Size::new(41, 58);
+        for window in [Window::Uniform, Window::Gaussian, Window::Feather] {
+            let grid = TileGrid::new(area, Size::new(16, 20), 6).unwrap();
+            let mut target = Raster::new(&StoreKind::Memory, visible, Channels::Rgb, Depth::Sixteen).unwrap();
+            let mut band = BandBlender::new(&mut target, area, grid.tile().height);
+            for (index, rect) in grid.iter().enumerate() {
+                band.add(rect, &picture.crop(rect.x, rect.y, rect.size), &grid.weights(index, window))
+                    .unwrap();
+            }
+            band.finish().unwrap();
+            let (result, expected) = (target.read(target.area()).unwrap(), picture.crop(0, 0, visible));
+            // Half a level of 16 bits, and rounding.
+            let same = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+            assert!(result.data.iter().zip(&expected.data).all(same), "{window}");
+        }
+    }
+}

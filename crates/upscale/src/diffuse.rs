@@ -6,6 +6,7 @@ use clarifier_raster::Raster;
 use clarifier_tile::{Rect, TileGrid, Window};
 
 use crate::device::Backend;
+use crate::event::tell;
 use crate::models::read;
 use crate::{Canvas, Diffusion, Error, Event, Observer, Phase, Settings, Solver};
 
@@ -61,9 +62,7 @@ pub async fn diffuse(
             }
             noise.add(rect, &eps, &grid.weights(index, window));
             done += 1;
-            if observe(Event::Tile { phase: Phase::Diffuse, done, total }).is_break() {
-                return Err(Error::Cancelled);
-            }
+            tell(observe, Phase::Diffuse, done, total)?;
         }
         solver.step(step, &mut canvas.data, &noise.data);
     }

@@ -8,8 +8,9 @@ use clarifier_raster::{Channels, Depth, Filter, Planes, Raster, StoreKind, resiz
 use clarifier_tile::{Rect, Size, TileGrid};
 
 use crate::device::Backend;
+use crate::event::tell;
 use crate::models::read;
-use crate::{Error, Event, Observer, Phase};
+use crate::{Error, Observer, Phase};
 
 /// The built-in network for factors up to 2.
 const LITE_X2: &[u8] = include_bytes!("../assets/lite_x2.safetensors");
@@ -108,7 +109,7 @@ pub async fn enlarge(
         let rgb = to_rgb(source, scratch)?;
         let mut target = new(size)?;
         resize(&rgb, &mut target, Filter::Lanczos3)?;
-        tell(observe, 1, 1)?;
+        tell(observe, Phase::Enlarge, 1, 1)?;
         return Ok(target);
     };
     let scale = network.scale() as u32;
@@ -126,7 +127,7 @@ pub async fn enlarge(
             return Err(Error::NotFinite { phase: Phase::Enlarge, tile: index + 1 });
         }
         large.write(core.x * scale, core.y * scale, &kept)?;
-        tell(observe, index + 1, grid.len())?;
+        tell(observe, Phase::Enlarge, index + 1, grid.len())?;
     }
     if large.size() == size {
         return Ok(large);
@@ -145,11 +146,4 @@ pub(crate) fn to_rgb(source: &Raster, scratch: &StoreKind) -> Result<Raster, Err
         rgb.write(0, y, &source.read(rect)?.to_rgb())?;
     }
     Ok(rgb)
-}
-
-fn tell(observe: Observer, done: usize, total: usize) -> Result<(), Error> {
-    match observe(Event::Tile { phase: Phase::Enlarge, done, total }) {
-        std::ops::ControlFlow::Break(()) => Err(Error::Cancelled),
-        std::ops::ControlFlow::Continue(()) => Ok(()),
-    }
 }

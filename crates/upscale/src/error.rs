@@ -42,6 +42,12 @@ pub enum Error {
         /// The UNet's.
         unet: usize,
     },
+    /// Networks that cannot work together.
+    #[error("{what}; --checkpoint, --controlnet and --vae must all be of SD 1.5")]
+    Misfit {
+        /// Which, in a sentence.
+        what: String,
+    },
     /// The device gave up.
     #[error(
         "the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)"

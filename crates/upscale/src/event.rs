@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::Error;
+
 /// A kind of work, in the order in which a stage does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +65,17 @@ pub enum Event {
 
 /// Told of every event; answers whether to go on.
 pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
+
+/// Tell `observe` of a tile that is done.
+///
+/// # Errors
+/// [`Error::Cancelled`] if it answers so.
+pub(crate) fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {
+    match observe(Event::Tile { phase, done, total }) {
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
 
 /// The time that the current phase still needs, measured: its own tiles say how long its tiles take.
 #[derive(Debug, Clone, Default)]

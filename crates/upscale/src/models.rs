@@ -123,6 +123,29 @@ fn placement(backend: &Backend, dtype: DType) -> Placement {
 }
 
 impl Diffusion {
+    /// Whether the networks are of one kind of model, so that what one gives the next can take.
+    fn check(&self) -> Result<(), Error> {
+        let (unet, control) = (&self.unet.config, &self.controlnet.config);
+        let (text, width) = (self.text_encoder.width(), unet.cross_attention_dim);
+        if text != width {
+            return Err(Error::TextWidth { text, unet: width });
+        }
+        let misfit = |what: &str| Err(Error::Misfit { what: what.to_owned() });
+        if self.text_encoder.positions() < clarifier_model::tokenizer::CHUNK {
+            return misfit("the text encoder takes fewer than 77 tokens");
+        }
+        let shape = |c: &clarifier_model::config::UNetConfig| {
+            (c.block_out_channels.clone(), c.layers_per_block, c.cross_attention_dim, c.in_channels)
+        };
+        if shape(unet) != shape(control) {
+            return misfit("the ControlNet is made for another UNet than the checkpoint's");
+        }
+        if self.vae.config.latent_channels != unet.in_channels || self.vae.factor() != 8 {
+            return misfit("the VAE's latents are not those of Stable Diffusion 1.x");
+        }
+        Ok(())
+    }
+
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
     ///
     /// # Errors
@@ -153,10 +176,7 @@ impl Diffusion {
             dtype,
             paths: paths.clone(),
         };
-        let (text, unet) = (diffusion.text_encoder.width(), diffusion.unet.text_width());
-        if text != unet {
-            return Err(Error::TextWidth { text, unet });
-        }
+        diffusion.check()?;
         Ok(diffusion)
     }
 }

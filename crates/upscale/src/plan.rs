@@ -48,6 +48,8 @@ pub struct PlannedStage {
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
 const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
+/// Bytes alive for each latent of the canvas: itself, its noise and ε in f32, the solver's history in f64.
+const BYTES_PER_CANVAS_LATENT: u64 = 7 * 16;
 /// Bytes alive for each latent of a tile under guidance, in f32: skips, residuals, the widest layer.
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
@@ -98,7 +100,7 @@ impl Plan {
             if diffusion {
                 let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
-                let canvas = 3 * 16 * latents.area();
+                let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
                 memory = memory
                     .max(canvas + (unet + backend.attention.score_bytes).max(vae * BYTES_PER_VAE_PIXEL));
             }

@@ -122,6 +122,21 @@ mod tests {
     }
 
     #[test]
+    fn every_number_of_steps_stays_finite() {
+        for kind in [SolverKind::Dpmsolver, SolverKind::Ddim] {
+            for steps in [1, 2, 18, 333, 999, 1000] {
+                let mut solver = Solver::new(kind, steps, 1.0);
+                let mut x = vec![0.5; 8];
+                for (step, &t) in solver.timesteps().to_vec().iter().enumerate() {
+                    let eps = eps(&x, t, 0);
+                    solver.step(step, &mut x, &eps);
+                }
+                assert!(x.iter().all(|v| v.abs() < 1e3), "{kind:?} {steps}: {x:?}");
+            }
+        }
+    }
+
+    #[test]
     fn strength_chooses_the_steps() {
         for kind in [SolverKind::Dpmsolver, SolverKind::Ddim] {
             assert_eq!(Solver::new(kind, 18, 0.35).timesteps().len(), 7);
