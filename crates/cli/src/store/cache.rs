@@ -64,7 +64,9 @@ impl Cache {
         if !file.is_file() {
             // Relative, so that the whole cache can be moved.
             let up = "../".repeat(2 + model.file.matches('/').count());
-            link(Path::new(&format!("{up}blobs/{hash}")), &self.blob(model, hash), &file)?;
+            let linked = link(Path::new(&format!("{up}blobs/{hash}")), &self.blob(model, hash), &file);
+            // Another process may have made the same link a moment ago.
+            linked.or_else(|e| if file.is_file() { Ok(()) } else { Err(e) })?;
         }
         std::fs::write(refs.join(BRANCH), commit)?;
         Ok(file)

@@ -85,7 +85,7 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
         FileKind::Vae
     } else if has("first_stage_model.") || (has("encoder.down.") && has("decoder.")) {
         FileKind::LdmVae
-    } else if has("text_model.") {
+    } else if has("text_model.") || has("embeddings.token_embedding.") {
         FileKind::TextEncoder
     } else if has("model.1.sub.")
         || has("conv_first.")

@@ -44,11 +44,12 @@ impl PickleFile {
         let reader = PytorchReader::new(path);
         // The structure is looked through even where there are no tensors: an attack has none.
         let root = PytorchReader::read_pickle_data(path, None);
-        if let Some(wants) = root.ok().as_ref().and_then(unwanted) {
+        let root = root.ok();
+        if let Some(wants) = root.as_ref().and_then(unwanted) {
             return Err(FileError::Unsafe { name, wants });
         }
         let mut lazy = reader.map_err(damaged)?.into_tensors();
-        if let Some(dict) = STATE_DICTS.iter().find(|dict| lazy.keys().any(|k| within(k, dict).is_some())) {
+        if let Some(dict) = STATE_DICTS.iter().find(|dict| is_dict(root.as_ref(), dict)) {
             lazy = lazy.into_iter().filter_map(|(k, t)| Some((within(&k, dict)?.to_owned(), t))).collect();
         }
         if lazy.is_empty() {
@@ -58,6 +59,11 @@ impl PickleFile {
         let tensors = lazy.iter().map(|(k, t)| (k.clone(), info(t))).collect();
         Ok(Self { name, tensors, lazy })
     }
+}
+
+/// Whether `key` of the file's root is a dictionary: `model.0.weight` may also be a flat name.
+fn is_dict(root: Option<&PickleValue>, key: &str) -> bool {
+    matches!(root, Some(PickleValue::Dict(root)) if matches!(root.get(key), Some(PickleValue::Dict(_))))
 }
 
 /// The name without the dictionary it is in.

@@ -36,7 +36,7 @@ impl ShardedFile {
         files.sort_unstable();
         files.dedup();
         for file in files {
-            if Path::new(file).components().count() != 1 {
+            if Path::new(file).components().count() != 1 || file.ends_with(".json") {
                 return Err(damaged(format!("its shard {file:?} is not beside it")));
             }
             let shard = open(&folder.join(file))?;

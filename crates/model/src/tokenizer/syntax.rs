@@ -134,7 +134,7 @@ fn weight_before_bracket(text: &str) -> Option<(f32, usize)> {
     let end = text.find(')')?;
     let number = &text[..end];
     let plain = number.trim().chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
-    let weight = number.trim().parse().ok().filter(|_| plain)?;
+    let weight = number.trim().parse().ok().filter(|w: &f32| plain && w.is_finite())?;
     Some((weight, number.chars().count()))
 }
 
