@@ -57,10 +57,17 @@ fn dims(size: Size, channels: usize, batch: usize) -> [usize; 4] {
 struct Shared(Option<std::sync::Arc<[clarifier_kernels::GroupStats]>>);
 
 impl Shared {
-    fn from(norms: Norms) -> Self {
+    /// The statistics that `run` meets when it puts its batch through the network; nothing is run for
+    /// a single tile.
+    fn measure(tiling: &Tiling, run: impl FnOnce(&mut Norms) -> Result<(), Error>) -> Result<Self, Error> {
+        if tiling.grid.len() == 1 {
+            return Ok(Self(None));
+        }
+        let mut norms = Norms::Pooled(Vec::new());
+        run(&mut norms)?;
         match norms {
-            Norms::Pooled(stats) => Self(Some(stats.into())),
-            _ => Self(None),
+            Norms::Pooled(stats) => Ok(Self(Some(stats.into()))),
+            _ => unreachable!("a network does not change the kind of its statistics"),
         }
     }
 
@@ -90,10 +97,7 @@ pub async fn encode(
         let planes = picture.read_reflected(i64::from(rect.x), i64::from(rect.y), rect.size)?;
         Ok(planes.to_rgb().data.into_iter().map(|v| 2.0 * v - 1.0).collect())
     };
-    let shared = if tiling.grid.len() == 1 {
-        Shared(None)
-    } else {
-        let mut norms = Norms::Pooled(Vec::new());
+    let shared = Shared::measure(&tiling, |norms| {
         let batch = match statistics {
             VaeStatistics::Sampled => {
                 let samples: Result<Vec<_>, _> = tiling.samples().map(pixels).collect();
@@ -113,9 +117,9 @@ pub async fn encode(
                 )
             }
         };
-        vae.encode(batch, &mut norms);
-        Shared::from(norms)
-    };
+        vae.encode(batch, norms);
+        Ok(())
+    })?;
     let channels = vae.config.latent_channels;
     let mut canvas = Canvas::zeros(area, channels);
     for (index, rect) in tiling.grid.iter().enumerate() {
@@ -144,10 +148,7 @@ pub async fn decode(
     let vae = &diffusion.vae;
     let factor = vae.factor() as u32;
     let tiling = Tiling::new(canvas.size, tile, factor);
-    let shared = if tiling.grid.len() == 1 {
-        Shared(None)
-    } else {
-        let mut norms = Norms::Pooled(Vec::new());
+    let shared = Shared::measure(&tiling, |norms| {
         let batch = match statistics {
             VaeStatistics::Sampled => {
                 let samples: Vec<_> = tiling.samples().map(|rect| canvas.crop(rect)).collect();
@@ -161,9 +162,9 @@ pub async fn decode(
                 backend.tensor(small.data, dims(size, canvas.channels, 1), DType::F32)
             }
         };
-        vae.decode(batch, &mut norms);
-        Shared::from(norms)
-    };
+        vae.decode(batch, norms);
+        Ok(())
+    })?;
     let rows = tiling.grid.tile().height * factor;
     let mut band = BandBlender::new(picture, canvas.size.times(factor), rows);
     for (index, rect) in tiling.grid.iter().enumerate() {
