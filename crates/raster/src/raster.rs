@@ -1,6 +1,7 @@
 //! A picture in a byte store, read and written by regions.
 
 use std::io;
+use std::ops::Range;
 
 use clarifier_tile::{Rect, Size};
 
@@ -198,23 +199,52 @@ impl Raster {
     /// # Errors
     /// If the store fails.
     pub fn read_reflected(&self, x: i64, y: i64, size: Size) -> Result<Planes, RasterError> {
-        let columns = reflected(x, size.width, self.size.width);
-        let rows = reflected(y, size.height, self.size.height);
+        self.read_continued(x, y, size, Wrap::NONE)
+    }
+
+    /// A region that may reach outside, where the picture is continued by its other side on the axes
+    /// that `wrap` names (`bcd|abcd|abc`) and by reflection on the others.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read_continued(&self, x: i64, y: i64, size: Size, wrap: Wrap) -> Result<Planes, RasterError> {
+        let columns = continued(x, size.width, self.size.width, wrap.x);
+        let rows = continued(y, size.height, self.size.height, wrap.y);
+        let mut data = Vec::with_capacity(size.area() as usize * self.channels.count());
+        // A region across the seam of a wrapped axis lies in two places: each is read for itself.
         let bounds = |list: &[u32]| {
             let (low, high) = list.iter().fold((u32::MAX, 0), |(l, h), &v| (l.min(v), h.max(v)));
             (low, high + 1 - low)
         };
-        let ((left, width), (top, height)) = (bounds(&columns), bounds(&rows));
-        let source = self.read(Rect::new(left, top, Size::new(width, height)))?;
-        let mut data = Vec::with_capacity(size.area() as usize * source.channels);
-        for channel in 0..source.channels {
-            let plane = source.plane(channel);
-            for row in &rows {
-                let row = &plane[(row - top) as usize * width as usize..][..width as usize];
-                data.extend(columns.iter().map(|column| row[(column - left) as usize]));
+        let spans = |list: &[u32], wraps: bool| -> Vec<Range<usize>> {
+            if !wraps {
+                return std::iter::once(0..list.len()).collect();
+            }
+            let cuts: Vec<usize> = (1..list.len()).filter(|&i| list[i] < list[i - 1]).collect();
+            let starts = std::iter::once(0).chain(cuts.iter().copied());
+            starts.zip(cuts.iter().copied().chain([list.len()])).map(|(a, b)| a..b).collect()
+        };
+        let (across, down) = (spans(&columns, wrap.x), spans(&rows, wrap.y));
+        data.resize(size.area() as usize * self.channels.count(), 0.0);
+        for rows_at in &down {
+            for columns_at in &across {
+                let (columns, rows) = (&columns[columns_at.clone()], &rows[rows_at.clone()]);
+                let ((left, width), (top, height)) = (bounds(columns), bounds(rows));
+                let source = self.read(Rect::new(left, top, Size::new(width, height)))?;
+                for channel in 0..source.channels {
+                    let plane = source.plane(channel);
+                    for (dy, row) in rows.iter().enumerate() {
+                        let row = &plane[(row - top) as usize * width as usize..][..width as usize];
+                        let at = (channel * size.height as usize + rows_at.start + dy) * size.width as usize;
+                        let into = &mut data[at + columns_at.start..][..columns.len()];
+                        for (value, column) in into.iter_mut().zip(columns) {
+                            *value = row[(column - left) as usize];
+                        }
+                    }
+                }
             }
         }
-        Ok(Planes::new(size, source.channels, data))
+        Ok(Planes::new(size, self.channels.count(), data))
     }
 
     /// Set a region. Values are clamped to \[0, 1\] and rounded to the nearest level.
@@ -265,14 +295,30 @@ fn eight(level: u16) -> u8 {
     ((u32::from(level) * 255 + 32767) / 65535) as u8
 }
 
-/// `count` coordinates from `start` on, reflected into `0 .. length`.
-fn reflected(start: i64, count: u32, length: u32) -> Vec<u32> {
-    let period = 2 * (i64::from(length) - 1).max(1);
+/// Which axes of a picture are circular: its left border continues at its right one, its top at its
+/// bottom, as those of a tileable texture do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wrap {
+    /// Columns.
+    pub x: bool,
+    /// Rows.
+    pub y: bool,
+}
+
+impl Wrap {
+    /// An ordinary picture.
+    pub const NONE: Self = Self { x: false, y: false };
+}
+
+/// `count` coordinates from `start` on, brought into `0 .. length` by going round or by reflection.
+fn continued(start: i64, count: u32, length: u32, wraps: bool) -> Vec<u32> {
+    let period = if wraps { i64::from(length) } else { 2 * (i64::from(length) - 1).max(1) };
     (start..start + i64::from(count))
-        .map(|at| {
-            let at = at.rem_euclid(period);
+        .map(|at| match at.rem_euclid(period) {
+            at if wraps => at as u32,
             // A side of one pixel has nothing to reflect: it is repeated.
-            if length == 1 { 0 } else { at.min(period - at) as u32 }
+            _ if length == 1 => 0,
+            at => at.min(period - at) as u32,
         })
         .collect()
 }
@@ -317,9 +363,24 @@ mod tests {
 
     #[test]
     fn reflection_leaves_out_the_border_pixel_and_goes_on_for_ever() {
-        assert_eq!(reflected(-3, 10, 4), [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]);
-        assert_eq!(reflected(-7, 4, 2), [1, 0, 1, 0]);
-        assert_eq!(reflected(-2, 4, 1), [0, 0, 0, 0]);
+        assert_eq!(continued(-3, 10, 4, false), [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]);
+        assert_eq!(continued(-7, 4, 2, false), [1, 0, 1, 0]);
+        assert_eq!(continued(-2, 4, 1, false), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_wrapped_picture_goes_round() {
+        assert_eq!(continued(-3, 10, 4, true), [1, 2, 3, 0, 1, 2, 3, 0, 1, 2]);
+        let raster = numbered(&StoreKind::Memory, Depth::Sixteen);
+        let whole = raster.read(raster.area()).unwrap();
+        let wrap = Wrap { x: true, y: true };
+        let far = raster.read_continued(-7, 3, Size::new(13, 9), wrap).unwrap();
+        for (channel, y, x) in [(0, 0, 0), (1, 3, 12), (2, 8, 6), (0, 1, 7)] {
+            let at = (3 + y) % 4 * 5 + (x + 5 * 2 - 7) % 5;
+            assert_eq!(far.plane(channel)[y * 13 + x], whole.plane(channel)[at], "{channel} {y} {x}");
+        }
+        let inside = raster.read_continued(1, 1, Size::new(3, 2), wrap).unwrap();
+        assert_eq!(inside, whole.crop(1, 1, Size::new(3, 2)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use clarifier_tile::{Rect, Size};
 
-use crate::{Planes, Raster, RasterError};
+use crate::{Planes, Raster, RasterError, Wrap};
 
 /// A resampling kernel, widened when reducing, as Pillow does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,30 +46,35 @@ impl Filter {
 
 /// The source pixels that make a target pixel.
 struct Taps {
-    first: u32,
+    /// Outside the picture only where it is circular.
+    first: i64,
     weights: Vec<f32>,
 }
 
 impl Taps {
-    fn range(&self) -> Range<u32> {
-        self.first..self.first + self.weights.len() as u32
+    fn range(&self) -> Range<i64> {
+        self.first..self.first + self.weights.len() as i64
     }
 }
 
 /// The taps of each target pixel of an axis. Taps outside the picture are left out and the others
-/// made to sum to 1 (Pillow, `precompute_coeffs`).
-fn taps(from: u32, to: u32, filter: Filter) -> Vec<Taps> {
+/// made to sum to 1 (Pillow, `precompute_coeffs`); those of a circular axis are on its other side.
+fn taps(from: u32, to: u32, filter: Filter, wraps: bool) -> Vec<Taps> {
     if from == to {
-        return (0..to).map(|first| Taps { first, weights: vec![1.0] }).collect();
+        return (0..i64::from(to)).map(|first| Taps { first, weights: vec![1.0] }).collect();
     }
     let scale = f64::from(from) / f64::from(to);
     let widened = scale.max(1.0);
     let support = filter.support() * widened;
     let of = |index: u32| {
         let centre = (f64::from(index) + 0.5) * scale;
-        let first = ((centre - support + 0.5).max(0.0) as u32).min(from - 1);
-        let end = ((centre + support + 0.5) as u32).clamp(first + 1, from);
-        let weight = |at: u32| filter.at((f64::from(at) + 0.5 - centre) / widened);
+        let mut first = (centre - support + 0.5).floor() as i64;
+        let mut end = (centre + support + 0.5).floor() as i64;
+        if !wraps {
+            first = first.clamp(0, i64::from(from) - 1);
+            end = end.clamp(first + 1, i64::from(from));
+        }
+        let weight = |at: i64| filter.at((at as f64 + 0.5 - centre) / widened);
         let weights: Vec<f64> = (first..end).map(weight).collect();
         let sum: f64 = weights.iter().sum();
         Taps { first, weights: weights.into_iter().map(|w| (w / sum) as f32).collect() }
@@ -82,11 +87,22 @@ fn resize_rows(planes: &Planes, width: u32, taps: &[Taps]) -> Planes {
     if planes.size.width == width {
         return planes.clone();
     }
+    let columns = planes.size.width as usize;
     let mut data = Vec::with_capacity(width as usize * planes.size.height as usize * planes.channels);
-    for row in planes.data.chunks_exact(planes.size.width as usize) {
+    for row in planes.data.chunks_exact(columns) {
         data.extend(taps.iter().map(|taps| {
-            let pixels = &row[taps.first as usize..][..taps.weights.len()];
-            pixels.iter().zip(&taps.weights).map(|(pixel, weight)| pixel * weight).sum::<f32>()
+            match usize::try_from(taps.first)
+                .ok()
+                .and_then(|first| row.get(first..first + taps.weights.len()))
+            {
+                Some(pixels) => {
+                    pixels.iter().zip(&taps.weights).map(|(pixel, weight)| pixel * weight).sum::<f32>()
+                }
+                None => {
+                    let pixels = taps.range().map(|at| row[at.rem_euclid(columns as i64) as usize]);
+                    pixels.zip(&taps.weights).map(|(pixel, weight)| pixel * weight).sum::<f32>()
+                }
+            }
         }));
     }
     Planes::new(Size::new(width, planes.size.height), planes.channels, data)
@@ -95,7 +111,8 @@ fn resize_rows(planes: &Planes, width: u32, taps: &[Taps]) -> Planes {
 /// Values that are read at once, about 16 MB.
 const BAND_VALUES: u64 = 4 << 20;
 
-/// Resample what `read` gives (rows in order, each once) and give the result's rows to `write`.
+/// Resample what `read` gives (rows in order, each once; those of a circular picture that both ends
+/// need twice) and give the result's rows to `write`.
 ///
 /// Each source row is added to the target rows that it counts for; only those, at most twice the
 /// kernel's support, are in memory. So memory does not grow with the picture's height, and how the
@@ -104,20 +121,27 @@ fn resample<E>(
     (from, to): (Size, Size),
     channels: usize,
     filter: Filter,
+    wrap: Wrap,
     mut read: impl FnMut(Rect) -> Result<Planes, E>,
     mut write: impl FnMut(u32, &Planes) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (columns, rows) = (taps(from.width, to.width, filter), taps(from.height, to.height, filter));
+    let columns = taps(from.width, to.width, filter, wrap.x);
+    let rows = taps(from.height, to.height, filter, wrap.y);
     let row_size = Size::new(to.width, 1);
     let band = (BAND_VALUES / (u64::from(from.width.max(to.width)) * channels as u64))
-        .clamp(1, u64::from(from.height)) as u32;
+        .clamp(1, u64::from(from.height)) as i64;
     // The target rows begun, from `done` on.
     let (mut open, mut done) = (VecDeque::<Planes>::new(), 0);
-    for top in (0..from.height).step_by(band as usize) {
-        let height = band.min(from.height - top);
-        let source =
-            resize_rows(&read(Rect::new(0, top, Size::new(from.width, height)))?, to.width, &columns);
-        for y in top..top + height {
+    let height = i64::from(from.height);
+    let last = rows.last().map_or(height, |taps| taps.range().end.max(height));
+    let mut top = rows.first().map_or(0, |taps| taps.first.min(0));
+    while top < last {
+        // Up to the band's end, the rows' end or the picture's, whichever comes first.
+        let inside = top.rem_euclid(height);
+        let count = band.min(last - top).min(height - inside);
+        let area = Rect::new(0, inside as u32, Size::new(from.width, count as u32));
+        let source = resize_rows(&read(area)?, to.width, &columns);
+        for y in top..top + count {
             while rows.get(done + open.len()).is_some_and(|taps| taps.first <= y) {
                 open.push_back(Planes::zeros(row_size, channels));
             }
@@ -140,6 +164,7 @@ fn resample<E>(
                 done += 1;
             }
         }
+        top += count;
     }
     Ok(())
 }
@@ -156,7 +181,7 @@ pub fn resize_planes(planes: &Planes, size: Size, filter: Filter) -> Planes {
         }
         Ok(())
     };
-    let Ok(()) = resample((planes.size, size), planes.channels, filter, read, write);
+    let Ok(()) = resample((planes.size, size), planes.channels, filter, Wrap::NONE, read, write);
     result
 }
 
@@ -169,11 +194,28 @@ pub fn resize_planes(planes: &Planes, size: Size, filter: Filter) -> Planes {
 /// # Panics
 /// If the two have other channels.
 pub fn resize(source: &Raster, target: &mut Raster, filter: Filter) -> Result<(), RasterError> {
+    resize_wrapped(source, target, filter, Wrap::NONE)
+}
+
+/// As [`resize`], of a picture that is circular on the axes that `wrap` names.
+///
+/// # Errors
+/// If a store fails.
+///
+/// # Panics
+/// If the two have other channels.
+pub fn resize_wrapped(
+    source: &Raster,
+    target: &mut Raster,
+    filter: Filter,
+    wrap: Wrap,
+) -> Result<(), RasterError> {
     let sizes = (source.size(), target.size());
     resample(
         sizes,
         source.channels().count(),
         filter,
+        wrap,
         |rect| source.read(rect),
         |y, row| target.write(0, y, row),
     )
@@ -241,6 +283,25 @@ mod tests {
                 let result = resize_planes(&planes, Size::new(to.0, to.1), filter);
                 assert!(result.data.iter().all(|v| (v - 0.25).abs() < 1e-5), "{filter:?} {from:?} to {to:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_circular_picture_resized_is_that_of_the_picture_repeated() {
+        let size = Size::new(9, 7);
+        let mut source = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Sixteen).unwrap();
+        source.write(0, 0, &noise(size, 3)).unwrap();
+        let wrap = Wrap { x: true, y: true };
+        let repeated = source.read_continued(-9, -7, size.times(3), wrap).unwrap();
+        for to in [Size::new(18, 21), Size::new(13, 5), Size::new(9, 20), Size::new(4, 7)] {
+            let whole = resize_planes(&repeated, to.times(3), Filter::Lanczos3);
+            let expected = whole.crop(to.width, to.height, to);
+            let mut target = Raster::new(&StoreKind::Memory, to, Channels::Rgb, Depth::Sixteen).unwrap();
+            resize_wrapped(&source, &mut target, Filter::Lanczos3, wrap).unwrap();
+            let result = target.read(target.area()).unwrap();
+            let error = result.data.iter().zip(&expected.data);
+            let error = error.map(|(a, b)| (a - b.clamp(0.0, 1.0)).abs()).fold(0.0, f32::max);
+            assert!(error < 0.51 / 65535.0 + 1e-6, "{to}: {error}");
         }
     }
 

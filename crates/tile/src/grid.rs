@@ -58,6 +58,18 @@ impl Axis {
         let starts = (0..count).map(|i| (i * stride).min(length - tile)).collect();
         Ok(Self { length, tile, starts })
     }
+
+    /// The same tiles moved back by `shift` of a stride (0 ..= 1), with one more at the end; an axis of
+    /// one tile stays as it is.
+    fn shifted(self, shift: f64) -> Self {
+        let [_, second, ..] = self.starts[..] else { return self };
+        let back = (shift * f64::from(second)) as u32;
+        let last = self.length - self.tile;
+        let mut starts: Vec<u32> =
+            (0..=self.starts.len() as u32).map(|i| (i * second).saturating_sub(back).min(last)).collect();
+        starts.dedup();
+        Self { starts, ..self }
+    }
 }
 
 /// Overlapping tiles of one size that cover an area, row by row.
@@ -78,6 +90,12 @@ impl TileGrid {
             x: Axis::new(area.width, tile.width, overlap)?,
             y: Axis::new(area.height, tile.height, overlap)?,
         })
+    }
+
+    /// The same tiles moved by a share of their stride, `(x, y)` in 0 ..= 1, so that their borders fall
+    /// elsewhere; an axis with several tiles gets one more, and none reaches outside.
+    pub fn shifted(self, (x, y): (f64, f64)) -> Self {
+        Self { x: self.x.shifted(x), y: self.y.shifted(y) }
     }
 
     /// The area covered.
@@ -159,10 +177,38 @@ mod tests {
     }
 
     #[test]
+    fn shifted_tiles_cover_as_well_and_have_other_borders() {
+        for (area, tile, overlap) in cases() {
+            let grid = TileGrid::new(area, tile, overlap).unwrap();
+            for shift in [0.0, 0.3, 0.99, 1.0] {
+                let shifted = grid.clone().shifted((shift, shift));
+                for (axis, before) in [(&shifted.x, &grid.x), (&shifted.y, &grid.y)] {
+                    assert_eq!(axis.starts[0], 0);
+                    assert_eq!(axis.starts[axis.starts.len() - 1] + axis.tile, axis.length);
+                    for pair in axis.starts.windows(2) {
+                        assert!(pair[1] > pair[0] && pair[0] + axis.tile >= pair[1] + overlap);
+                    }
+                    assert!(axis.starts.len() <= before.starts.len() + 1);
+                }
+            }
+        }
+        let grid = TileGrid::new(Size::new(1000, 8), Size::new(100, 8), 20).unwrap();
+        let inner = |grid: &TileGrid| grid.x.starts[1..grid.columns() - 1].to_vec();
+        assert!(inner(&grid.clone().shifted((0.5, 0.5))).iter().all(|x| !grid.x.starts.contains(x)));
+    }
+
+    #[test]
     fn weights_sum_to_one_everywhere() {
         for (area, tile, overlap) in cases().filter(|(area, ..)| area.area() < 20_000) {
             let grid = TileGrid::new(area, tile, overlap).unwrap();
-            for window in [Window::Uniform, Window::Gaussian, Window::Feather] {
+            for (window, shift) in [
+                (Window::Uniform, 0.0),
+                (Window::Gaussian, 0.0),
+                (Window::Feather, 0.0),
+                (Window::Uniform, 0.4),
+                (Window::Feather, 0.7),
+            ] {
+                let grid = grid.clone().shifted((shift, shift / 2.0));
                 let mut sum = vec![0f64; area.area() as usize];
                 for (index, rect) in grid.iter().enumerate() {
                     let weights = grid.weights(index, window);
