@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, open};
+use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, Wrap, open};
 use clarifier_tests::models::{Scale, write_diffusers};
 use clarifier_tests::weights::Stored;
 use clarifier_tests::{fixture, json, psnr};
-use clarifier_tile::{Size, TileGrid};
+use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
-    Conditioning, DiffusionPaths, Event, Job, Models, Settings, Solver, SolverKind, TileWindow,
-    UpscalerChoice, VaeStatistics, diffuse, encode, output_size, upscale,
+    Autoencoder, Conditioning, DiffusionPaths, Event, Job, Models, Redraw, Settings, Solver, SolverKind,
+    Statistics, StepTiles, TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
 };
 
 /// The tiny networks on a device.
@@ -24,9 +24,9 @@ pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
 
 /// The result of `settings` on `input`, and its planes.
 pub fn run(models: &mut Models, input: &Raster, settings: &Settings, noise: Option<&Path>) -> Planes {
-    let size = output_size(input.size(), settings.upscale_factor);
+    let size = output_size(input.size(), settings);
     let mut output = Raster::new(&StoreKind::Memory, size, input.channels(), Depth::Eight).unwrap();
-    let job = Job { seed: 7, noise: noise.map(Into::into), scratch: StoreKind::Memory };
+    let job = Job { noise: noise.map(Into::into), ..Job::new(7) };
     pollster::block_on(upscale(models, input, &mut output, settings, &job, &mut |_| {
         ControlFlow::Continue(())
     }))
@@ -35,7 +35,8 @@ pub fn run(models: &mut Models, input: &Raster, settings: &Settings, noise: Opti
 }
 
 pub fn fixture_settings(solver: SolverKind) -> Settings {
-    Settings { solver, ..serde_json::from_value(json("recipe/settings.json")).unwrap() }
+    // The reference has no colour lock.
+    Settings { solver, colour_lock: 0.0, ..serde_json::from_value(json("recipe/settings.json")).unwrap() }
 }
 
 /// The fixture's run on a device, against the Python reference: PSNR in dB.
@@ -83,9 +84,11 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
     let backend = Backend::flex();
     let input = smooth(Size::new(2048, 256));
     let diffusion = models.diffusion.as_mut().unwrap();
-    let mut canvas =
-        pollster::block_on(encode(&backend, diffusion, &input, 8192, VaeStatistics::Thumbnail, &mut go()))
-            .unwrap();
+    let autoencoder = Autoencoder::new(input.size(), 8192, Wrap::NONE, 8);
+    let whole = Rect::new(0, 0, Size::new(256, 32));
+    let mut observe = go();
+    let encoded = autoencoder.encode(&backend, diffusion, &input, whole, &mut observe);
+    let mut canvas = pollster::block_on(encoded).unwrap();
     let text = Tensor::zeros([1, 77, 32], &backend.device);
     let settings = Settings {
         tile_width: 32,
@@ -96,17 +99,15 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
     };
     let solver = Solver::new(SolverKind::Ddim, 18, 0.12);
     let conditioning = Conditioning::new(text.clone(), text);
-    pollster::block_on(diffuse(
-        &backend,
-        diffusion,
-        &mut canvas,
-        &input,
-        &conditioning,
-        solver,
-        &settings,
-        &mut go(),
-    ))
-    .unwrap();
+    let tiles = StepTiles::new(canvas.size, &settings, 7);
+    let redraw = Redraw {
+        backend: &backend,
+        settings: &settings,
+        conditioning: &conditioning,
+        hint: &input,
+        tiles: &tiles,
+    };
+    pollster::block_on(redraw.run(diffusion, &mut canvas, solver, whole, &mut go())).unwrap();
     let width = canvas.size.width as usize;
     let gradient = |x: usize| {
         canvas.data.chunks_exact(width).map(|row| f64::from((row[x] - row[x - 1]).abs())).sum::<f64>()
@@ -147,8 +148,14 @@ fn tiles_of_the_autoencoder_agree_with_the_whole() {
     let models = tiny_models(folder.path(), &backend);
     let diffusion = models.diffusion.as_ref().unwrap();
     let input = smooth(Size::new(320, 192));
-    let latents = |tile, statistics| {
-        pollster::block_on(encode(&backend, diffusion, &input, tile, statistics, &mut go())).unwrap()
+    let latents = |tile, kind| {
+        pollster::block_on(async {
+            let mut autoencoder = Autoencoder::new(input.size(), tile, Wrap::NONE, 8);
+            let measured = Statistics::measure(&backend, diffusion, &input, tile, kind).await.unwrap();
+            autoencoder.statistics = measured;
+            let whole = Rect::new(0, 0, Size::new(40, 24));
+            autoencoder.encode(&backend, diffusion, &input, whole, &mut go()).await.unwrap()
+        })
     };
     let whole = latents(320, VaeStatistics::Thumbnail);
     let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
@@ -205,8 +212,9 @@ fn a_run_can_be_cancelled_at_any_event() {
     let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
     let settings = fixture_settings(SolverKind::Ddim);
     let mut output =
-        Raster::new(&StoreKind::Memory, output_size(input.size(), 2.0), Channels::Rgb, Depth::Eight).unwrap();
-    let job = Job { seed: 7, noise: None, scratch: StoreKind::Memory };
+        Raster::new(&StoreKind::Memory, output_size(input.size(), &settings), Channels::Rgb, Depth::Eight)
+            .unwrap();
+    let job = Job::new(7);
     let mut seen = 0;
     let result =
         pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut |event| {

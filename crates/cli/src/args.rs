@@ -98,6 +98,7 @@ fn recipe(field: &Field) -> Arg {
         Kind::Integer => "N",
         Kind::Number => "X",
         Kind::Choice => "WORD",
+        Kind::Switch => "on|off",
     };
     let mut notes = Vec::new();
     if let Some((min, max)) = field.range.filter(|(_, max)| *max < 1e6) {
@@ -106,12 +107,22 @@ fn recipe(field: &Field) -> Arg {
     if !field.choices.is_empty() {
         notes.push(field.choices.join(", "));
     }
-    notes.push(format!("default: {}", if field.default.is_empty() { "none" } else { &field.default }));
-    Arg::new(field.name.clone())
+    let default = match (field.kind, field.default.as_str()) {
+        (_, "") => "none",
+        (Kind::Switch, "true") => "on",
+        (Kind::Switch, _) => "off",
+        (_, default) => default,
+    };
+    notes.push(format!("default: {default}"));
+    let arg = Arg::new(field.name.clone())
         .long(field.option.trim_start_matches('-').to_owned())
         .value_name(value)
-        .allow_hyphen_values(true)
-        .help(format!("{} [{}]", field.help, notes.join("; ")))
+        .help(format!("{} [{}]", field.help, notes.join("; ")));
+    match field.kind {
+        // The bare option turns it on.
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
+        _ => arg.allow_hyphen_values(true),
+    }
 }
 
 fn models() -> Command {

@@ -189,7 +189,7 @@ fn prepare(request: &Request, input: &Path) -> Result<Prepared> {
     decoded.warnings.iter().for_each(|warning| warn(input, warning));
     let (path, format) = target(request, input, decoded.format)?;
     format.losses(&decoded.raster).iter().for_each(|loss| warn(&path, loss));
-    let size = output_size(decoded.raster.size(), request.settings.upscale_factor);
+    let size = output_size(decoded.raster.size(), &request.settings);
     format.check_size(size).with_context(|| path.display().to_string())?;
     Ok(Prepared { picture: decoded.raster, path, format })
 }
@@ -227,10 +227,10 @@ impl One<'_> {
         } else {
             StoreKind::File(std::env::temp_dir())
         };
-        let size = output_size(picture.size(), settings.upscale_factor);
+        let size = output_size(picture.size(), &settings);
         let depth = if format.keeps_sixteen_bits() { picture.depth() } else { Depth::Eight };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
-        let job = Job { seed, noise: request.noise.clone(), scratch };
+        let job = Job { noise: request.noise.clone(), scratch, ..Job::new(seed) };
         let report =
             pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
                 progress.observe(event)

@@ -29,6 +29,12 @@ impl Residuals {
             down: self.down.into_iter().enumerate().map(|(i, r)| r.mul_scalar(weight(i))).collect(),
         }
     }
+
+    /// For a batch twice as large, whose first half gets none.
+    pub fn after_nothing(self) -> Self {
+        let double = |r: Tensor<4>| Tensor::cat(vec![r.zeros_like(), r], 0);
+        Self { down: self.down.into_iter().map(double).collect(), mid: double(self.mid) }
+    }
 }
 
 /// The hint, reduced from pixels to latents.

@@ -59,6 +59,18 @@ impl Axis {
         Ok(Self { length, tile, starts })
     }
 
+    fn times(&self, factor: u32) -> Self {
+        let starts = self.starts.iter().map(|start| start * factor).collect();
+        Self { length: self.length * factor, tile: self.tile * factor, starts }
+    }
+
+    /// The first and the last end of the tiles that reach into `from .. to`.
+    fn cover(&self, from: u32, to: u32) -> (u32, u32) {
+        let mut reach = self.starts.iter().copied().filter(|start| *start < to && start + self.tile > from);
+        let first = reach.next().unwrap_or(from);
+        (first, reach.next_back().unwrap_or(first) + self.tile)
+    }
+
     /// The same tiles moved back by `shift` of a stride (0 ..= 1), with one more at the end; an axis of
     /// one tile stays as it is.
     fn shifted(self, shift: f64) -> Self {
@@ -96,6 +108,11 @@ impl TileGrid {
     /// elsewhere; an axis with several tiles gets one more, and none reaches outside.
     pub fn shifted(self, (x, y): (f64, f64)) -> Self {
         Self { x: self.x.shifted(x), y: self.y.shifted(y) }
+    }
+
+    /// The same tiles on an area `factor` times as wide and high.
+    pub fn times(&self, factor: u32) -> Self {
+        Self { x: self.x.times(factor), y: self.y.times(factor) }
     }
 
     /// The area covered.
@@ -136,6 +153,13 @@ impl TileGrid {
     /// The tiles, row by row.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Rect> + '_ {
         (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// The smallest rectangle around all tiles that have a point in `rect`.
+    pub fn cover(&self, rect: Rect) -> Rect {
+        let (left, right) = self.x.cover(rect.x, rect.right());
+        let (top, bottom) = self.y.cover(rect.y, rect.bottom());
+        Rect::new(left, top, Size::new(right - left, bottom - top))
     }
 
     /// How much the `index`th tile counts at each of its columns and rows. Over all tiles, the
@@ -239,6 +263,25 @@ mod tests {
     fn a_panorama_is_cut_along_its_long_side_only() {
         let grid = TileGrid::new(Size::new(5000, 1), Size::new(112, 144), 8).unwrap();
         assert_eq!((grid.rows(), grid.tile()), (1, Size::new(112, 1)));
+    }
+
+    #[test]
+    fn a_cover_is_all_tiles_that_reach_into_a_rectangle_and_no_other() {
+        let grid = TileGrid::new(Size::new(40, 24), Size::new(16, 24), 8).unwrap();
+        let cover = |x, width| grid.cover(Rect::new(x, 3, Size::new(width, 1)));
+        // Tiles begin at 0, 8, 16 and 24.
+        assert_eq!(cover(0, 8), Rect::new(0, 0, Size::new(16, 24)));
+        assert_eq!(cover(8, 1), Rect::new(0, 0, Size::new(24, 24)));
+        assert_eq!(cover(15, 2), Rect::new(0, 0, Size::new(32, 24)));
+        assert_eq!(cover(39, 1), Rect::new(24, 0, Size::new(16, 24)));
+        for (area, tile, overlap) in cases().filter(|(area, ..)| area.area() < 5000) {
+            let grid = TileGrid::new(area, tile, overlap).unwrap();
+            let rect = Rect::new(area.width / 3, area.height / 2, Size::new(1, 1));
+            let cover = grid.cover(rect);
+            for tile in grid.iter() {
+                assert!(!tile.meets(rect) || tile.x >= cover.x && tile.bottom() <= cover.bottom());
+            }
+        }
     }
 
     #[test]

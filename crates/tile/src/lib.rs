@@ -78,6 +78,18 @@ impl Rect {
         Self::new(self.x * factor, self.y * factor, self.size.times(factor))
     }
 
+    /// Whether the two have a point in common.
+    pub const fn meets(self, other: Self) -> bool {
+        self.x < other.right() && other.x < self.right() && self.y < other.bottom() && other.y < self.bottom()
+    }
+
+    /// The smallest rectangle around both.
+    pub fn hull(self, other: Self) -> Self {
+        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
+        let (right, bottom) = (self.right().max(other.right()), self.bottom().max(other.bottom()));
+        Self::new(x, y, Size::new(right - x, bottom - y))
+    }
+
     /// Larger by `margin` on each side, as far as `area` reaches.
     pub fn grown(self, margin: u32, area: Size) -> Self {
         let (x, y) = (self.x.saturating_sub(margin), self.y.saturating_sub(margin));

@@ -1,16 +1,20 @@
 //! Picture to latents and back, tile by tile, as if in one piece.
 //!
 //! What makes tiles visible is that each has its own group-normalisation statistics, hence its own
-//! contrast and colour. Here all tiles share one set, taken before the first tile is computed.
+//! contrast and colour. Here all tiles of encoder and decoder share one set, taken from the run's first
+//! guess before the first tile is computed. Since it is the same picture for every stage and for a
+//! region of it, so are the statistics.
 
 use burn::tensor::DType;
+use clarifier_kernels::GroupStats;
 use clarifier_model::layers::Norms;
-use clarifier_raster::{Filter, Planes, Raster, StoreKind, resize, resize_planes};
+use clarifier_raster::{Filter, Planes, Raster, StoreKind, Wrap, resize};
 use clarifier_tile::{Rect, Size, TileGrid, Window};
 
 use crate::band::BandBlender;
 use crate::device::Backend;
 use crate::event::tell;
+use crate::frame::Frame;
 use crate::models::read;
 use crate::{Canvas, Diffusion, Error, Observer, Phase, VaeStatistics};
 
@@ -19,178 +23,234 @@ const OVERLAP: u32 = 8;
 /// How many places the statistics are sampled at, in each direction.
 const SAMPLES: u32 = 2;
 
-/// How the tiles are cut.
-struct Tiling {
-    grid: TileGrid,
-    /// Side of a sample.
-    sample: Size,
+/// What all tiles are normalised by; [`Statistics::default`] is each tile's own.
+#[derive(Debug, Clone, Default)]
+pub struct Statistics {
+    encoder: Shared,
+    decoder: Shared,
 }
 
-impl Tiling {
-    /// `tile` is the side of a tile in pixels.
-    fn new(area: Size, tile: u32, factor: u32) -> Self {
-        let side = (tile / factor).max(2 * OVERLAP);
-        let grid =
-            TileGrid::new(area, Size::new(side, side), OVERLAP).expect("an overlap smaller than the tile");
-        // Four samples of half the side take the memory of one tile.
-        let sample = Size::new((side / 2).min(area.width), (side / 2).min(area.height));
-        Self { grid, sample }
-    }
+/// In the order in which the network uses them.
+type Shared = Option<std::sync::Arc<[GroupStats]>>;
 
-    /// Samples spread over the area, corner to corner.
-    fn samples(&self) -> impl Iterator<Item = Rect> + '_ {
-        let area = self.grid.area();
-        let place = |i: u32, free: u32| free * i / (SAMPLES - 1);
-        (0..SAMPLES * SAMPLES).map(move |i| {
-            let x = place(i % SAMPLES, area.width - self.sample.width);
-            let y = place(i / SAMPLES, area.height - self.sample.height);
-            Rect::new(x, y, self.sample)
-        })
+fn norms(shared: &Shared) -> Norms {
+    shared.as_ref().map_or(Norms::Own, |stats| Norms::Frozen(stats.clone(), 0))
+}
+
+impl Statistics {
+    /// Those that encoder and decoder have on `picture`, reduced to a tile of `tile` pixels or in samples.
+    ///
+    /// # Errors
+    /// If the store or the device fails.
+    pub async fn measure(
+        backend: &Backend,
+        diffusion: &Diffusion,
+        picture: &Raster,
+        tile: u32,
+        kind: VaeStatistics,
+    ) -> Result<Self, Error> {
+        let factor = diffusion.vae.factor() as u32;
+        let side = tile_side(tile, factor);
+        let batch = match kind {
+            VaeStatistics::Thumbnail => thumbnail(picture, side, factor)?,
+            VaeStatistics::Sampled => samples(picture, side, factor)?,
+        };
+        let (count, size) = (batch.len(), batch[0].size);
+        let pixels = batch.into_iter().flat_map(|planes| planes.data).map(|v| 2.0 * v - 1.0).collect();
+        let x = backend.tensor(pixels, dims(size, 3, count), DType::F32);
+        let (mut encoder, mut decoder) = (Norms::Pooled(Vec::new()), Norms::Pooled(Vec::new()));
+        let latent = diffusion.vae.encode(x, &mut encoder);
+        // Awaited, so that encoder and decoder do not take memory at once.
+        let size = latent.dims();
+        let latent = backend.tensor(read(latent).await?, size, DType::F32);
+        diffusion.vae.decode(latent, &mut decoder);
+        let pooled = |norms| match norms {
+            Norms::Pooled(stats) => Some(stats.into()),
+            _ => unreachable!("a network does not change the kind of its statistics"),
+        };
+        Ok(Self { encoder: pooled(encoder), decoder: pooled(decoder) })
     }
+}
+
+/// The autoencoder laid on a picture.
+pub struct Autoencoder {
+    grid: TileGrid,
+    frame: Frame,
+    wrap: Wrap,
+    /// What its tiles are normalised by, if there are several.
+    pub statistics: Statistics,
 }
 
 fn dims(size: Size, channels: usize, batch: usize) -> [usize; 4] {
     [batch, channels, size.height as usize, size.width as usize]
 }
 
-/// What every tile uses: the pooled statistics, or the tile's own if it is the only one.
-struct Shared(Option<std::sync::Arc<[clarifier_kernels::GroupStats]>>);
+/// Latents of a side of a tile.
+fn tile_side(pixels: u32, factor: u32) -> u32 {
+    (pixels / factor).max(2 * OVERLAP)
+}
 
-impl Shared {
-    /// The statistics that `run` meets when it puts its batch through the network; nothing is run for
-    /// a single tile.
-    fn measure(tiling: &Tiling, run: impl FnOnce(&mut Norms) -> Result<(), Error>) -> Result<Self, Error> {
-        if tiling.grid.len() == 1 {
-            return Ok(Self(None));
-        }
-        let mut norms = Norms::Pooled(Vec::new());
-        run(&mut norms)?;
-        match norms {
-            Norms::Pooled(stats) => Ok(Self(Some(stats.into()))),
-            _ => unreachable!("a network does not change the kind of its statistics"),
-        }
+impl Autoencoder {
+    /// For a picture of `size` pixels, in tiles of `tile` pixels a side, circular on the axes of `wrap`;
+    /// `factor` is the VAE's.
+    pub fn new(size: Size, tile: u32, wrap: Wrap, factor: u32) -> Self {
+        let frame = Frame::new(latent_size(size, factor), wrap, OVERLAP);
+        let side = tile_side(tile, factor);
+        let grid = TileGrid::new(frame.area(), Size::new(side, side), OVERLAP);
+        let grid = grid.expect("an overlap smaller than the tile");
+        Self { grid, frame, wrap, statistics: Statistics::default() }
     }
 
-    fn norms(&self) -> Norms {
-        self.0.as_ref().map_or(Norms::Own, |stats| Norms::Frozen(stats.clone(), 0))
+    /// Whether there are several tiles, which must share their statistics.
+    pub fn is_divided(&self) -> bool {
+        self.grid.len() > 1
+    }
+
+    /// The statistics of a tile, which are its own if it is the only one.
+    fn shared<'a>(&self, shared: &'a Shared) -> &'a Shared {
+        if self.is_divided() { shared } else { &None }
+    }
+
+    /// The part of the picture's latents whose tiles reach into `needed`.
+    pub fn cover(&self, needed: Rect) -> Rect {
+        self.frame.under(self.grid.cover(self.frame.seen(needed)))
+    }
+
+    /// The tiles that reach into `needed`, a part of the latents, with their numbers.
+    fn tiles(&self, needed: Rect) -> Vec<(usize, Rect)> {
+        let seen = self.frame.seen(needed);
+        self.grid.iter().enumerate().filter(|(_, tile)| tile.meets(seen)).collect()
+    }
+
+    /// The latents of `picture`, which is continued by reflection to multiples of the VAE's factor (8).
+    /// Only those in `needed` are sure to be right.
+    ///
+    /// # Errors
+    /// If the store or the device fails; [`Error::Cancelled`].
+    pub async fn encode(
+        &self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        picture: &Raster,
+        needed: Rect,
+        observe: Observer<'_>,
+    ) -> Result<Canvas, Error> {
+        let vae = &diffusion.vae;
+        let factor = vae.factor() as u32;
+        let mut given = Canvas::zeros(self.frame.area(), vae.config.latent_channels);
+        let tiles = self.tiles(needed);
+        for (done, (index, rect)) in tiles.iter().enumerate() {
+            let (x, y) = self.frame.times(factor).corner(rect.times(factor));
+            let size = rect.size.times(factor);
+            let pixels = picture.read_continued(x, y, size, self.wrap)?.to_rgb().data;
+            let pixels = pixels.into_iter().map(|v| 2.0 * v - 1.0).collect();
+            let x = backend.tensor(pixels, dims(size, 3, 1), DType::F32);
+            let latent = read(vae.encode(x, &mut norms(self.shared(&self.statistics.encoder)))).await?;
+            check(&latent, Phase::Encode, *index)?;
+            given.add(*rect, &latent, &self.grid.weights(*index, Window::Feather));
+            tell(observe, Phase::Encode, done + 1, tiles.len())?;
+        }
+        Ok(self.frame.fold(given))
+    }
+
+    /// The picture of `canvas`, written into `picture` band by band. Only what is in `needed` (latents) is
+    /// sure to be right. `scratch` says where a circular picture is put together.
+    ///
+    /// # Errors
+    /// If the store or the device fails; [`Error::Cancelled`].
+    #[allow(clippy::too_many_arguments)]
+    pub async fn decode(
+        &self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        canvas: &Canvas,
+        picture: &mut Raster,
+        needed: Rect,
+        scratch: &StoreKind,
+        observe: Observer<'_>,
+    ) -> Result<(), Error> {
+        let factor = diffusion.vae.factor() as u32;
+        let frame = self.frame.times(factor);
+        if frame.area() == frame.core() {
+            return self.decode_area(backend, diffusion, canvas, picture, needed, observe).await;
+        }
+        let mut area = Raster::new(scratch, frame.area(), picture.channels(), picture.depth())?;
+        self.decode_area(backend, diffusion, canvas, &mut area, needed, observe).await?;
+        fold_picture(&area, frame, picture)
+    }
+
+    async fn decode_area(
+        &self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        canvas: &Canvas,
+        area: &mut Raster,
+        needed: Rect,
+        observe: Observer<'_>,
+    ) -> Result<(), Error> {
+        let vae = &diffusion.vae;
+        let factor = vae.factor() as u32;
+        let tiles = self.tiles(needed);
+        let rows = self.grid.tile().height * factor;
+        // The ramps of the pixels' own grid: those of the latents would be staircases.
+        let grid = self.grid.times(factor);
+        let mut band = BandBlender::new(area, grid.area(), rows);
+        for (done, (index, rect)) in tiles.iter().enumerate() {
+            let latents = self.frame.crop(canvas, *rect);
+            let z = backend.tensor(latents, dims(rect.size, canvas.channels, 1), DType::F32);
+            let mut pixels = read(vae.decode(z, &mut norms(self.shared(&self.statistics.decoder)))).await?;
+            check(&pixels, Phase::Decode, *index)?;
+            pixels.iter_mut().for_each(|v| *v = 0.5 + 0.5 * *v);
+            let rect = grid.get(*index);
+            let weights = grid.weights(*index, Window::Feather);
+            band.add(rect, &Planes::new(rect.size, 3, pixels), &weights)?;
+            tell(observe, Phase::Decode, done + 1, tiles.len())?;
+        }
+        band.finish()
     }
 }
 
-/// The latents of `picture`, which is continued by reflection to multiples of the VAE's factor (8).
-///
-/// # Errors
-/// If the store or the device fails; [`Error::Cancelled`].
-pub async fn encode(
-    backend: &Backend,
-    diffusion: &Diffusion,
-    picture: &Raster,
-    tile: u32,
-    statistics: VaeStatistics,
-    observe: Observer<'_>,
-) -> Result<Canvas, Error> {
-    let vae = &diffusion.vae;
-    let factor = vae.factor() as u32;
+/// `picture`, at most `side` latents large and in multiples of the VAE's factor; never enlarged.
+fn thumbnail(picture: &Raster, side: u32, factor: u32) -> Result<Vec<Planes>, Error> {
+    let size = fitted(latent_size(picture.size(), factor), Size::new(side, side)).times(factor);
+    // Streamed: the picture itself may not fit in memory.
+    let mut small = Raster::new(&StoreKind::Memory, size, picture.channels(), picture.depth())?;
+    resize(picture, &mut small, Filter::Bicubic)?;
+    Ok(vec![small.read(small.area())?.to_rgb()])
+}
+
+/// Parts of `picture` at full size, corner to corner, which together take the memory of one tile.
+fn samples(picture: &Raster, side: u32, factor: u32) -> Result<Vec<Planes>, Error> {
     let area = latent_size(picture.size(), factor);
-    let tiling = Tiling::new(area, tile, factor);
-    let pixels = |rect: Rect| -> Result<Vec<f32>, Error> {
-        let rect = rect.times(factor);
-        let planes = picture.read_reflected(i64::from(rect.x), i64::from(rect.y), rect.size)?;
-        Ok(planes.to_rgb().data.into_iter().map(|v| 2.0 * v - 1.0).collect())
+    let sample = Size::new((side / 2).min(area.width), (side / 2).min(area.height));
+    let place = |i: u32, free: u32| i64::from(factor * (free * i / (SAMPLES - 1)));
+    let at = |i: u32| {
+        let x = place(i % SAMPLES, area.width - sample.width);
+        let y = place(i / SAMPLES, area.height - sample.height);
+        Ok(picture.read_reflected(x, y, sample.times(factor))?.to_rgb())
     };
-    let shared = Shared::measure(&tiling, |norms| {
-        let batch = match statistics {
-            VaeStatistics::Sampled => {
-                let samples: Result<Vec<_>, _> = tiling.samples().map(pixels).collect();
-                let size = dims(tiling.sample.times(factor), 3, (SAMPLES * SAMPLES) as usize);
-                backend.tensor(samples?.concat(), size, DType::F32)
-            }
-            VaeStatistics::Thumbnail => {
-                let size = fitted(area, tiling.grid.tile()).times(factor);
-                // Streamed: the picture itself may not fit in memory.
-                let mut small = Raster::new(&StoreKind::Memory, size, picture.channels(), picture.depth())?;
-                resize(picture, &mut small, Filter::Bicubic)?;
-                let small = small.read(small.area())?.to_rgb();
-                backend.tensor(
-                    small.data.iter().map(|v| 2.0 * v - 1.0).collect(),
-                    dims(size, 3, 1),
-                    DType::F32,
-                )
-            }
-        };
-        vae.encode(batch, norms);
-        Ok(())
-    })?;
-    let channels = vae.config.latent_channels;
-    let mut canvas = Canvas::zeros(area, channels);
-    for (index, rect) in tiling.grid.iter().enumerate() {
-        let x = backend.tensor(pixels(rect)?, dims(rect.size.times(factor), 3, 1), DType::F32);
-        let latent = read(vae.encode(x, &mut shared.norms())).await?;
-        check(&latent, Phase::Encode, index)?;
-        canvas.add(rect, &latent, &tiling.grid.weights(index, Window::Feather));
-        tell(observe, Phase::Encode, index + 1, tiling.grid.len())?;
-    }
-    Ok(canvas)
+    (0..SAMPLES * SAMPLES).map(at).collect()
 }
 
-/// The picture of `canvas`, written into `picture` band by band.
-///
-/// # Errors
-/// If the store or the device fails; [`Error::Cancelled`].
-pub async fn decode(
-    backend: &Backend,
-    diffusion: &Diffusion,
-    canvas: &Canvas,
-    picture: &mut Raster,
-    tile: u32,
-    statistics: VaeStatistics,
-    observe: Observer<'_>,
-) -> Result<(), Error> {
-    let vae = &diffusion.vae;
-    let factor = vae.factor() as u32;
-    let tiling = Tiling::new(canvas.size, tile, factor);
-    let shared = Shared::measure(&tiling, |norms| {
-        let batch = match statistics {
-            VaeStatistics::Sampled => {
-                let samples: Vec<_> = tiling.samples().map(|rect| canvas.crop(rect)).collect();
-                let size = dims(tiling.sample, canvas.channels, samples.len());
-                backend.tensor(samples.concat(), size, DType::F32)
+/// A continued picture with its margins faded into the other ends.
+fn fold_picture(area: &Raster, frame: Frame, picture: &mut Raster) -> Result<(), Error> {
+    let (columns, rows) = frame.folds();
+    let visible = picture.size();
+    let width = area.size().width;
+    for (y, from) in rows.iter().take(visible.height as usize).enumerate() {
+        let mut row = Planes::zeros(Size::new(visible.width, 1), 3);
+        for (source, wy) in from {
+            let planes = area.read(Rect::new(0, *source as u32, Size::new(width, 1)))?;
+            for channel in 0..3 {
+                let plane = planes.plane(channel);
+                for (into, from) in row.plane_mut(channel).iter_mut().zip(&columns) {
+                    *into += from.iter().map(|(x, wx)| wy * wx * plane[*x]).sum::<f32>();
+                }
             }
-            VaeStatistics::Thumbnail => {
-                let size = fitted(canvas.size, tiling.grid.tile());
-                let whole = Planes::new(canvas.size, canvas.channels, canvas.data.clone());
-                let small = resize_planes(&whole, size, Filter::Bicubic);
-                backend.tensor(small.data, dims(size, canvas.channels, 1), DType::F32)
-            }
-        };
-        vae.decode(batch, norms);
-        Ok(())
-    })?;
-    let rows = tiling.grid.tile().height * factor;
-    let mut band = BandBlender::new(picture, canvas.size.times(factor), rows);
-    for (index, rect) in tiling.grid.iter().enumerate() {
-        let z = backend.tensor(canvas.crop(rect), dims(rect.size, canvas.channels, 1), DType::F32);
-        let mut pixels = read(vae.decode(z, &mut shared.norms())).await?;
-        check(&pixels, Phase::Decode, index)?;
-        pixels.iter_mut().for_each(|v| *v = 0.5 + 0.5 * *v);
-        let rect = rect.times(factor);
-        let weights = pixel_weights(&tiling.grid, index, factor);
-        band.add(rect, &Planes::new(rect.size, 3, pixels), &weights)?;
-        tell(observe, Phase::Decode, index + 1, tiling.grid.len())?;
+        }
+        picture.write(0, y as u32, &row)?;
     }
-    band.finish()
-}
-
-/// The weights of a tile's pixels: those of its latents, interpolated, so that a ramp is no staircase.
-fn pixel_weights(grid: &TileGrid, index: usize, factor: u32) -> clarifier_tile::TileWeights {
-    let scaled = TileGrid::new(grid.area().times(factor), grid.tile().times(factor), OVERLAP * factor);
-    let scaled = scaled.expect("a grid that exists, enlarged");
-    // Rounding may place tiles elsewhere on the finer grid; then the coarse weights are repeated.
-    if scaled.len() == grid.len() && (0..grid.len()).all(|i| scaled.get(i) == grid.get(i).times(factor)) {
-        return scaled.weights(index, Window::Feather);
-    }
-    let coarse = grid.weights(index, Window::Feather);
-    let repeat = |w: &[f32]| w.iter().flat_map(|v| std::iter::repeat_n(*v, factor as usize)).collect();
-    clarifier_tile::TileWeights { x: repeat(&coarse.x), y: repeat(&coarse.y) }
+    Ok(())
 }
 
 /// Latents that cover a picture.

@@ -44,7 +44,9 @@ impl<'a> BandBlender<'a> {
             return Ok(());
         }
         let visible = self.target.size();
-        let rows = done.min(visible.height.saturating_sub(self.top));
+        // Rows that no tile came for are left as they are.
+        let given = done.min(self.sums.size.height);
+        let rows = given.min(visible.height.saturating_sub(self.top));
         if rows > 0 {
             let part = self.sums.crop(0, 0, Size::new(visible.width, rows));
             self.target.write(0, self.top, &part)?;

@@ -4,13 +4,13 @@ use burn::tensor::DType;
 use clarifier_model::esrgan::Esrgan;
 use clarifier_model::files::{ReadAt, SafetensorsFile};
 use clarifier_model::loader::{Placement, Weights};
-use clarifier_raster::{Channels, Depth, Filter, Planes, Raster, StoreKind, resize};
+use clarifier_raster::{Channels, Depth, Filter, Planes, Raster, StoreKind, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size, TileGrid};
 
 use crate::device::Backend;
 use crate::event::tell;
 use crate::models::read;
-use crate::{Error, Observer, Phase};
+use crate::{Error, Models, Observer, Phase, Settings};
 
 /// The built-in network for factors up to 2.
 const LITE_X2: &[u8] = include_bytes!("../assets/lite_x2.safetensors");
@@ -88,53 +88,129 @@ fn grid(from: Size) -> TileGrid {
     TileGrid::new(from, Size::new(TILE, TILE), 0).expect("a picture has pixels")
 }
 
-/// `source` at `size`, as RGB in 16 bits, in a store of `scratch`'s kind.
-///
-/// Each tile is computed with as much of its neighbours as the network can see, and only its own part
-/// is kept: there is nothing to blend.
-///
-/// # Errors
-/// If a store or the device fails; [`Error::Cancelled`].
-pub async fn enlarge(
-    backend: &Backend,
-    enlarger: &Enlarger,
-    source: &Raster,
-    size: Size,
-    scratch: &StoreKind,
-    observe: Observer<'_>,
-) -> Result<Raster, Error> {
-    let factor = f64::from(size.width) / f64::from(source.size().width);
-    let new = |size| Raster::new(scratch, size, Channels::Rgb, Depth::Sixteen);
-    let Some(network) = enlarger.network(factor) else {
-        let rgb = to_rgb(source, scratch)?;
-        let mut target = new(size)?;
-        resize(&rgb, &mut target, Filter::Lanczos3)?;
-        tell(observe, Phase::Enlarge, 1, 1)?;
-        return Ok(target);
-    };
-    let scale = network.scale() as u32;
-    let grid = grid(source.size());
-    let mut large = new(source.size().times(scale))?;
-    for (index, core) in grid.iter().enumerate() {
-        let seen = core.grown(network.reach(), source.size());
-        let planes = source.read(seen)?.to_rgb();
-        let dims = [1, 3, seen.size.height as usize, seen.size.width as usize];
-        let output = network.forward(backend.tensor(planes.data, dims, DType::F32));
-        let output = Planes::new(seen.size.times(scale), 3, read(output).await?);
-        let inside = Rect::new(core.x - seen.x, core.y - seen.y, core.size).times(scale);
-        let kept = output.crop(inside.x, inside.y, inside.size);
-        if kept.data.iter().any(|v| !v.is_finite()) {
-            return Err(Error::NotFinite { phase: Phase::Enlarge, tile: index + 1 });
+/// How a picture is enlarged.
+pub struct Enlarging<'a> {
+    /// Where.
+    pub backend: &'a Backend,
+    /// By what.
+    pub enlarger: &'a Enlarger,
+    /// Which axes are circular.
+    pub wrap: Wrap,
+    /// Whether the network gets blue, green, red.
+    pub bgr: bool,
+    /// Where copies are kept.
+    pub scratch: &'a StoreKind,
+}
+
+impl<'a> Enlarging<'a> {
+    /// With the enlarger of `models`.
+    pub fn new(models: &'a Models, settings: &Settings, scratch: &'a StoreKind) -> Self {
+        Self {
+            backend: &models.backend,
+            enlarger: &models.enlarger,
+            wrap: Wrap::from(settings.seamless),
+            bgr: settings.upscaler_bgr,
+            scratch,
         }
-        large.write(core.x * scale, core.y * scale, &kept)?;
-        tell(observe, Phase::Enlarge, index + 1, grid.len())?;
     }
-    if large.size() == size {
-        return Ok(large);
+
+    /// The part of the source that the part `needed` of a result of `size` depends on: all that its tiles
+    /// see.
+    pub fn source(&self, from: Size, size: Size, needed: Rect) -> Rect {
+        let whole = Rect::new(0, 0, from);
+        if self.wrap != Wrap::NONE {
+            return whole;
+        }
+        // What the resampling after the network looks at on each side, in source pixels.
+        let margin = |from: u32, to: u32| (3.0 * f64::from(from) / f64::from(to)).max(3.0).ceil() as u32 + 1;
+        let axis = |start: u32, end: u32, from: u32, to: u32| {
+            let scaled = |at: u32| f64::from(at) * f64::from(from) / f64::from(to);
+            let start = (scaled(start) as u32).saturating_sub(margin(from, to));
+            (start, (scaled(end).ceil() as u32 + margin(from, to)).min(from))
+        };
+        let (left, right) = axis(needed.x, needed.right(), from.width, size.width);
+        let (top, bottom) = axis(needed.y, needed.bottom(), from.height, size.height);
+        let seen = Rect::new(left, top, Size::new(right - left, bottom - top));
+        let factor = f64::from(size.width) / f64::from(from.width);
+        match self.enlarger.network(factor) {
+            None => seen,
+            Some(network) => grid(from).cover(seen).grown(network.reach(), from),
+        }
     }
-    let mut target = new(size)?;
-    resize(&large, &mut target, Filter::Lanczos3)?;
-    Ok(target)
+
+    /// `source` at `size`, as RGB in 16 bits. Only what is in `needed` is sure to be right.
+    ///
+    /// Each tile is computed with as much of its neighbours as the network can see, and only its own part
+    /// is kept: there is nothing to blend.
+    ///
+    /// # Errors
+    /// If a store or the device fails; [`Error::Cancelled`].
+    pub async fn run(
+        &self,
+        source: &Raster,
+        size: Size,
+        needed: Rect,
+        observe: Observer<'_>,
+    ) -> Result<Raster, Error> {
+        let factor = f64::from(size.width) / f64::from(source.size().width);
+        let new = |size| Raster::new(self.scratch, size, Channels::Rgb, Depth::Sixteen);
+        let Some(network) = self.enlarger.network(factor) else {
+            let rgb = to_rgb(source, self.scratch)?;
+            let mut target = new(size)?;
+            resize_wrapped(&rgb, &mut target, Filter::Lanczos3, self.wrap)?;
+            tell(observe, Phase::Enlarge, 1, 1)?;
+            return Ok(target);
+        };
+        let scale = network.scale() as u32;
+        let grid = grid(source.size());
+        let seen = self.source(source.size(), size, needed);
+        let tiles: Vec<Rect> = grid.iter().filter(|tile| tile.meets(seen)).collect();
+        let mut large = new(source.size().times(scale))?;
+        for (index, core) in tiles.iter().enumerate() {
+            let kept = self.tile(network, source, *core).await?;
+            if kept.data.iter().any(|v| !v.is_finite()) {
+                return Err(Error::NotFinite { phase: Phase::Enlarge, tile: index + 1 });
+            }
+            large.write(core.x * scale, core.y * scale, &kept)?;
+            tell(observe, Phase::Enlarge, index + 1, tiles.len())?;
+        }
+        if large.size() == size {
+            return Ok(large);
+        }
+        let mut target = new(size)?;
+        resize_wrapped(&large, &mut target, Filter::Lanczos3, self.wrap)?;
+        Ok(target)
+    }
+
+    /// The tile `core` of `source`, enlarged.
+    async fn tile(&self, network: &Esrgan, source: &Raster, core: Rect) -> Result<Planes, Error> {
+        let reach = network.reach();
+        // As far as the picture goes on a flat axis, as far as the network sees on a circular one.
+        let axis = |start: u32, length: u32, side: u32, wraps: bool| {
+            let (before, after) = match wraps {
+                true => (reach, reach),
+                false => (reach.min(start), reach.min(side - start - length)),
+            };
+            (i64::from(start) - i64::from(before), before + length + after, before)
+        };
+        let size = source.size();
+        let (x, width, left) = axis(core.x, core.size.width, size.width, self.wrap.x);
+        let (y, height, top) = axis(core.y, core.size.height, size.height, self.wrap.y);
+        let seen = Size::new(width, height);
+        let planes = source.read_continued(x, y, seen, self.wrap)?.to_rgb();
+        let swapped = |planes: Planes| if self.bgr { reversed(planes) } else { planes };
+        let dims = [1, 3, height as usize, width as usize];
+        let output = network.forward(self.backend.tensor(swapped(planes).data, dims, DType::F32));
+        let scale = network.scale() as u32;
+        let output = swapped(Planes::new(seen.times(scale), 3, read(output).await?));
+        Ok(output.crop(left * scale, top * scale, core.size.times(scale)))
+    }
+}
+
+/// Planes in the opposite order.
+fn reversed(planes: Planes) -> Planes {
+    let data = (0..planes.channels).rev().flat_map(|c| planes.plane(c).iter().copied()).collect();
+    Planes::new(planes.size, planes.channels, data)
 }
 
 /// A copy in RGB of 16 bits, without opacity.

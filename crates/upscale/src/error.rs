@@ -48,6 +48,17 @@ pub enum Error {
         /// Which, in a sentence.
         what: String,
     },
+    /// A region that is no part of the picture.
+    #[error(
+        "--region {},{},{},{}: it must be a part of the input, which is {input} pixels",
+        region.x, region.y, region.size.width, region.size.height
+    )]
+    Region {
+        /// What was given.
+        region: clarifier_tile::Rect,
+        /// The input.
+        input: clarifier_tile::Size,
+    },
     /// The device gave up.
     #[error(
         "the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)"

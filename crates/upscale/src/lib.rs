@@ -9,30 +9,43 @@ mod diffuse;
 mod enlarge;
 mod error;
 mod event;
+mod finish;
+mod frame;
+mod lock;
+mod mask;
 mod models;
 mod noise;
 mod pipeline;
+mod places;
 mod plan;
 mod probe;
 mod schedule;
 mod settings;
 mod solver;
+mod stage;
 mod stages;
 mod text;
+mod tiles;
 
-pub use autoencode::{decode, encode};
+pub use autoencode::{Autoencoder, Statistics};
 pub use canvas::Canvas;
-pub use diffuse::{Conditioning, diffuse};
-pub use enlarge::{Enlarger, enlarge};
+pub use diffuse::Redraw;
+pub use enlarge::{Enlarger, Enlarging};
 pub use error::Error;
 pub use event::{Estimator, Event, Observer, Phase};
+pub use frame::Frame;
 pub use models::{Diffusion, DiffusionPaths, Models, UpscalerChoice};
 pub use noise::{NoiseError, noise, noise_from_file};
-pub use pipeline::{Job, Report, output_size, upscale};
+pub use pipeline::{Job, Report, output_part, output_size, source_size, upscale};
+pub use places::{Conditioning, TilePrompts, TilePromptsError};
 pub use plan::{Plan, PlannedStage};
 pub use probe::speed;
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
-pub use settings::{Field, HintSource, Kind, Settings, SettingsError, SolverKind, TileWindow, VaeStatistics};
+pub use settings::{
+    ControlMode, Field, HintSource, Kind, MaskMode, Seamless, Settings, SettingsError, SolverKind,
+    TileWindow, VaeStatistics,
+};
 pub use solver::Solver;
 pub use stages::{Stage, stages};
 pub use text::embed;
+pub use tiles::StepTiles;

@@ -47,6 +47,14 @@ pub fn noise(seed: u64, rect: Rect, channels: usize) -> Vec<f32> {
     values
 }
 
+/// Two numbers in 0 .. 1 for the `step`th step of a seed; independent of [`noise`].
+pub(crate) fn uniform_pair(seed: u64, step: u32) -> (f64, f64) {
+    let key = [seed as u32, (seed >> 32) as u32];
+    // The last word of the counter is 0 for noise.
+    let [a, b, ..] = philox([step, 0, 0, u32::MAX], key);
+    (f64::from(a) / 4_294_967_296.0, f64::from(b) / 4_294_967_296.0)
+}
+
 /// Box–Muller: two random words to one normal number. `libm` computes the logarithm and the cosine,
 /// since the platforms' own differ in the last digits.
 fn normal(a: u32, b: u32) -> f32 {

@@ -1,21 +1,23 @@
 //! From picture to picture: the stages, one after the other.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use clarifier_model::tokenizer::{Prompt, pad_to_same_length};
-use clarifier_raster::{Filter, Planes, Raster, StoreKind, resize};
+use clarifier_raster::{Channels, Depth, Filter, Raster, StoreKind, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 use serde::Serialize;
 
-use crate::autoencode::{decode, encode, latent_size};
-use crate::enlarge::{Enlarger, enlarge, to_rgb};
+use crate::enlarge::{Enlarger, Enlarging, to_rgb};
+use crate::finish::Finish;
+use crate::mask::Mask;
+use crate::stage::StageRun;
 use crate::{
-    Conditioning, Diffusion, Error, Event, HintSource, Models, Observer, Settings, Solver, Stage, diffuse,
-    embed, noise, noise_from_file, stages,
+    Conditioning, Diffusion, Error, Event, Models, Observer, Settings, Stage, TilePrompts, embed, stages,
 };
 
 /// What belongs to one run, beside its settings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Job {
     /// The seed, drawn if the settings say −1.
     pub seed: u64,
@@ -23,6 +25,26 @@ pub struct Job {
     pub noise: Option<PathBuf>,
     /// Where working copies are kept.
     pub scratch: StoreKind,
+    /// What may change: its brightness counts, its size is brought to the result's.
+    pub mask: Option<Rc<Raster>>,
+    /// The part of the input, in its pixels, that is wanted; all that it depends on is computed.
+    pub region: Option<Rect>,
+    /// Prompts for parts of the picture.
+    pub tile_prompts: TilePrompts,
+}
+
+impl Job {
+    /// A run of the whole picture in memory.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            noise: None,
+            scratch: StoreKind::Memory,
+            mask: None,
+            region: None,
+            tile_prompts: TilePrompts::default(),
+        }
+    }
 }
 
 /// What a run did.
@@ -36,13 +58,48 @@ pub struct Report {
     pub diffusion: bool,
 }
 
-/// The size of the result: each side times the factor, rounded.
-pub fn output_size(input: Size, factor: f64) -> Size {
-    stages(input, factor, 0.0, 0).last().map_or(input, |stage| stage.to)
+/// The size that the factor counts from: the input's, or what it is made smaller to first.
+pub fn source_size(input: Size, settings: &Settings) -> Size {
+    let longer = input.width.max(input.height);
+    if settings.downscale_to == 0 || longer <= settings.downscale_to {
+        return input;
+    }
+    let ratio = f64::from(settings.downscale_to) / f64::from(longer);
+    let side = |length: u32| (f64::from(length) * ratio).round().max(1.0) as u32;
+    Size::new(side(input.width), side(input.height))
 }
 
-/// Enlarge `input` into `output`, whose size must be [`output_size`] and whose channels must be the
-/// input's.
+/// The size of the result: each side times the factor, rounded.
+pub fn output_size(input: Size, settings: &Settings) -> Size {
+    let source = source_size(input, settings);
+    stages(source, settings.upscale_factor, 0.0, 0).last().map_or(source, |stage| stage.to)
+}
+
+/// The part of the result that `region`, in pixels of the input, becomes; all of it without one.
+///
+/// # Errors
+/// [`Error::Region`] if it is empty or not inside the input.
+pub fn output_part(input: Size, settings: &Settings, region: Option<Rect>) -> Result<Rect, Error> {
+    let output = output_size(input, settings);
+    let Some(region) = region else { return Ok(Rect::new(0, 0, output)) };
+    let ends = (region.x.checked_add(region.size.width), region.y.checked_add(region.size.height));
+    let inside =
+        matches!(ends, (Some(right), Some(bottom)) if right <= input.width && bottom <= input.height);
+    if !inside || region.size.area() == 0 {
+        return Err(Error::Region { region, input });
+    }
+    let axis = |start: u32, end: u32, from: u32, to: u32| {
+        let ratio = f64::from(to) / f64::from(from);
+        let start = ((f64::from(start) * ratio) as u32).min(to - 1);
+        (start, ((f64::from(end) * ratio).ceil() as u32).clamp(start + 1, to))
+    };
+    let (left, right) = axis(region.x, region.right(), input.width, output.width);
+    let (top, bottom) = axis(region.y, region.bottom(), input.height, output.height);
+    Ok(Rect::new(left, top, Size::new(right - left, bottom - top)))
+}
+
+/// Enlarge `input` into `output`, whose size must be that of [`output_part`] and whose channels must be
+/// the input's.
 ///
 /// # Errors
 /// [`Error`]; then `output` holds no result.
@@ -58,34 +115,74 @@ pub async fn upscale(
     observe: Observer<'_>,
 ) -> Result<Report, Error> {
     settings.validate()?;
-    assert_eq!(output.size(), output_size(input.size(), settings.upscale_factor), "the result's size");
+    let part = output_part(input.size(), settings, job.region)?;
+    assert_eq!(output.size(), part.size, "the result's size");
     assert_eq!(output.channels(), input.channels(), "the input's channels");
+    let wrap = Wrap::from(settings.seamless);
+    let source = source(input, settings, wrap, &job.scratch)?;
+    let plain_plan = enlarger_steps(source.size(), settings.upscale_factor, &models.enlarger);
     let plan = match &models.diffusion {
-        Some(_) => stages(input.size(), settings.upscale_factor, settings.denoise_strength, job.seed),
-        None => enlarger_steps(input.size(), settings.upscale_factor, &models.enlarger),
+        Some(_) => stages(source.size(), settings.upscale_factor, settings.denoise_strength, job.seed),
+        None => plain_plan.clone(),
     };
     let conditioning = match &models.diffusion {
-        Some(diffusion) => Some(condition(diffusion, settings).await?),
+        Some(diffusion) => Some(condition(diffusion, settings, &job.tile_prompts, input.size()).await?),
         None => None,
     };
-    let mut picture = to_rgb(input, &job.scratch)?;
-    for (index, stage) in plan.iter().enumerate() {
-        let Size { width, height } = stage.to;
-        let event = Event::Stage { stage: index + 1, stages: plan.len(), width, height, seed: stage.seed };
-        if observe(event).is_break() {
-            return Err(Error::Cancelled);
+    let result = {
+        let mut run = StageRun::new(settings, job, &plan, part, conditioning);
+        run.prepare(models);
+        let mut picture = None;
+        for (index, stage) in plan.iter().enumerate() {
+            announce(observe, (index, plan.len()), stage)?;
+            let before = picture.as_ref().unwrap_or(&source);
+            picture = Some(run.stage(models, before, index, stage, observe).await?);
         }
-        let mut guess =
-            enlarge(&models.backend, &models.enlarger, &picture, stage.to, &job.scratch, observe).await?;
-        if let (Some(diffusion), Some(conditioning)) = (&mut models.diffusion, &conditioning) {
-            let noise = if index == 0 { job.noise.clone() } else { None };
-            let redraw = Redraw { backend: &models.backend, settings, job, stage, noise };
-            redraw.run(diffusion, &picture, &mut guess, conditioning, observe).await?;
+        picture.unwrap_or_else(|| unreachable!("there is at least one stage"))
+    };
+    let kept = match (&job.mask, &models.diffusion) {
+        (Some(mask), Some(_)) => {
+            let mask = Mask::new(mask, result.size(), settings, &job.scratch)?;
+            // What the enlarger alone makes of the input.
+            let enlarging = Enlarging::new(models, settings, &job.scratch);
+            let mut plain: Option<Raster> = None;
+            for stage in plain_plan {
+                let whole = Rect::new(0, 0, stage.to);
+                let before = plain.as_ref().unwrap_or(&source);
+                plain = Some(enlarging.run(before, stage.to, whole, observe).await?);
+            }
+            plain.map(|plain| (plain, mask))
         }
-        picture = guess;
+        _ => None,
+    };
+    Finish {
+        input,
+        picture: &result,
+        kept: kept.as_ref().map(|(plain, mask)| (plain, mask)),
+        part,
+        sharpen: settings.sharpen as f32,
+        wrap,
     }
-    finish(input, &picture, output, &job.scratch)?;
+    .write(output, &job.scratch)?;
     Ok(Report { seed: job.seed, stages: plan.len(), diffusion: models.diffusion.is_some() })
+}
+
+fn announce(observe: Observer<'_>, (index, stages): (usize, usize), stage: &Stage) -> Result<(), Error> {
+    let Size { width, height } = stage.to;
+    let event = Event::Stage { stage: index + 1, stages, width, height, seed: stage.seed };
+    if observe(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// The input in RGB, made smaller if the settings say so.
+fn source(input: &Raster, settings: &Settings, wrap: Wrap, scratch: &StoreKind) -> Result<Raster, Error> {
+    let rgb = to_rgb(input, scratch)?;
+    let size = source_size(input.size(), settings);
+    if size == input.size() {
+        return Ok(rgb);
+    }
+    let mut small = Raster::new(scratch, size, Channels::Rgb, Depth::Sixteen)?;
+    resize_wrapped(&rgb, &mut small, Filter::Lanczos3, wrap)?;
+    Ok(small)
 }
 
 /// The passes of the enlarger alone: as few as it can do the factor in.
@@ -109,91 +206,27 @@ pub(crate) fn enlarger_steps(input: Size, factor: f64, enlarger: &Enlarger) -> V
         .collect()
 }
 
-/// Both prompts, embedded.
-async fn condition(diffusion: &Diffusion, settings: &Settings) -> Result<Conditioning, Error> {
-    let chunks = |text: &str| diffusion.tokenizer.chunks(&Prompt::parse(text));
-    let (mut negative, mut positive) = (chunks(&settings.negative_prompt), chunks(&settings.full_prompt()));
-    pad_to_same_length(&mut negative, &mut positive);
+/// The prompts, embedded: the general ones, and for each place its own before the general one.
+async fn condition(
+    diffusion: &Diffusion,
+    settings: &Settings,
+    places: &TilePrompts,
+    input: Size,
+) -> Result<Conditioning, Error> {
     let encoder = &diffusion.text_encoder;
-    Ok(Conditioning::new(embed(encoder, &negative).await?, embed(encoder, &positive).await?))
-}
-
-/// The diffusion half of a stage.
-struct Redraw<'a> {
-    backend: &'a crate::device::Backend,
-    settings: &'a Settings,
-    job: &'a Job,
-    stage: &'a Stage,
-    noise: Option<PathBuf>,
-}
-
-impl Redraw<'_> {
-    /// Replace `guess` by its redrawn self. `before` is the stage's input.
-    async fn run(
-        &self,
-        diffusion: &mut Diffusion,
-        before: &Raster,
-        guess: &mut Raster,
-        conditioning: &Conditioning,
-        observe: Observer<'_>,
-    ) -> Result<(), Error> {
-        let Self { backend, settings, job, stage, noise: noise_file } = self;
-        let (tile, statistics) = (settings.vae_tile, settings.vae_statistics);
-        let solver = Solver::new(settings.solver, settings.num_inference_steps as usize, stage.strength);
-        let area = latent_size(guess.size(), diffusion.vae.factor() as u32);
-        let channels = diffusion.vae.config.latent_channels;
-        let noise = match noise_file {
-            Some(path) => noise_from_file(path, [channels, area.height as usize, area.width as usize])?,
-            None => noise(stage.seed, Rect::new(0, 0, area), channels),
-        };
-        let mut canvas = encode(backend, diffusion, guess, tile, statistics, observe).await?;
-        if !solver.timesteps().is_empty() {
-            solver.add_noise(&mut canvas.data, &noise);
-            let smooth = match settings.hint {
-                HintSource::Guess => None,
-                HintSource::Input => {
-                    let mut hint = Raster::new(&job.scratch, guess.size(), guess.channels(), guess.depth())?;
-                    resize(before, &mut hint, Filter::Bicubic)?;
-                    Some(hint)
-                }
-            };
-            let hint = smooth.as_ref().unwrap_or(guess);
-            diffuse(backend, diffusion, &mut canvas, hint, conditioning, solver, settings, observe).await?;
-        }
-        decode(backend, diffusion, &canvas, guess, tile, statistics, observe).await
-    }
-}
-
-/// ITU-R BT.601 luma, which is what a grey picture's single channel is.
-const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
-
-/// The result in the input's channels: grey from RGB, opacity resampled from the input.
-fn finish(input: &Raster, picture: &Raster, output: &mut Raster, scratch: &StoreKind) -> Result<(), Error> {
-    let channels = input.channels();
-    let alpha = if channels.has_alpha() {
-        let mut alpha = Raster::new(scratch, output.size(), channels, output.depth())?;
-        resize(input, &mut alpha, Filter::Lanczos3)?;
-        Some(alpha)
-    } else {
-        None
+    let chunks = |text: &str| diffusion.tokenizer.chunks(&Prompt::parse(text));
+    let pair = async |prompt: &str| -> Result<_, Error> {
+        let (mut negative, mut positive) = (chunks(&settings.negative_prompt), chunks(prompt));
+        pad_to_same_length(&mut negative, &mut positive);
+        Ok((embed(encoder, &negative).await?, embed(encoder, &positive).await?))
     };
-    let size = output.size();
-    for y in (0..size.height).step_by(64) {
-        let rect = Rect::new(0, y, Size::new(size.width, 64.min(size.height - y)));
-        let rgb = picture.read(rect)?;
-        let mut data = if channels.is_grey() {
-            let (r, g, b) = (rgb.plane(0), rgb.plane(1), rgb.plane(2));
-            (0..r.len()).map(|i| LUMA[0] * r[i] + LUMA[1] * g[i] + LUMA[2] * b[i]).collect()
-        } else {
-            rgb.data
-        };
-        if let Some(alpha) = &alpha {
-            data.extend_from_slice(alpha.read(rect)?.plane(channels.count() - 1));
-        }
-        output.write(0, y, &Planes::new(rect.size, channels.count(), data))?;
+    let (negative, positive) = pair(&settings.full_prompt()).await?;
+    let mut texts = Vec::new();
+    for prompt in places.prompts() {
+        let (negative, positive) = pair(&settings.prompt_of_place(prompt)).await?;
+        texts.push(burn::tensor::Tensor::cat(vec![negative, positive], 0));
     }
-    output.metadata = input.metadata.clone();
-    Ok(())
+    Ok(Conditioning::new(negative, positive).with_places(places, texts, input))
 }
 
 #[cfg(test)]
@@ -211,5 +244,24 @@ mod tests {
         assert_eq!(widths(2.0, &lite), [200]);
         assert_eq!(widths(lite.largest_step(), &lite).len(), 1);
         assert_eq!(widths(16.0, &lite).last(), Some(&1600));
+    }
+
+    #[test]
+    fn the_factor_counts_from_the_smaller_picture() {
+        let settings = Settings { downscale_to: 100, upscale_factor: 3.0, ..Settings::default() };
+        assert_eq!(output_size(Size::new(400, 200), &settings), Size::new(300, 150));
+        assert_eq!(output_size(Size::new(90, 50), &settings), Size::new(270, 150));
+    }
+
+    #[test]
+    fn a_region_is_a_part_of_the_input() {
+        let input = Size::new(100, 60);
+        let part =
+            |x, y, w, h| output_part(input, &Settings::default(), Some(Rect::new(x, y, Size::new(w, h))));
+        assert_eq!(part(10, 20, 30, 40).unwrap(), Rect::new(20, 40, Size::new(60, 80)));
+        assert_eq!(output_part(input, &Settings::default(), None).unwrap().size, Size::new(200, 120));
+        for (x, y, w, h) in [(90, 0, 11, 5), (0, 0, 0, 5), (u32::MAX, 0, 2, 2), (0, 60, 1, 1)] {
+            assert!(part(x, y, w, h).unwrap_err().to_string().contains("--region"));
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
-use crate::pipeline::enlarger_steps;
+use crate::pipeline::{enlarger_steps, source_size};
 use crate::{Settings, Solver, stages};
 
 /// What a run is going to do.
@@ -81,6 +81,7 @@ impl Plan {
         input: Size,
         settings: &Settings,
     ) -> Self {
+        let input = source_size(input, settings);
         let stages = if diffusion {
             stages(input, settings.upscale_factor, settings.denoise_strength, 0)
         } else {

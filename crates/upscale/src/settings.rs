@@ -49,6 +49,8 @@ pub struct Settings {
     pub tile_overlap: u32,
     /// How overlapping tiles are weighted.
     pub tile_window: TileWindow,
+    /// Lay the tiles elsewhere at each step, so that no border stays: the last seams go, for one more row and column of tiles.
+    pub tile_jitter: bool,
     /// Steps of the whole schedule, of which the strength's share is run.
     #[schemars(range(min = 1, max = 1000))]
     pub num_inference_steps: u32,
@@ -56,6 +58,26 @@ pub struct Settings {
     pub solver: SolverKind,
     /// Which picture the ControlNet looks at.
     pub hint: HintSource,
+    /// Which half of the guidance the ControlNet has a say in.
+    pub control_mode: ControlMode,
+    /// Give the enlarger blue, green, red, as A1111 does, in place of red, green, blue.
+    pub upscaler_bgr: bool,
+    /// Make the picture smaller first, so that its longer side has this many pixels; 0 leaves it. What is blurred or noisy comes out better; the factor counts from the smaller picture.
+    #[schemars(range(min = 0, max = 65_535))]
+    pub downscale_to: u32,
+    /// Which sides continue at the opposite side, as those of a texture do.
+    pub seamless: Seamless,
+    /// How firmly colours and brightness are held to the picture's, over 64 pixels and more: 1 wholly, 0 not at all.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub colour_lock: f64,
+    /// How much the result is sharpened (unsharp mask of 1 pixel).
+    #[schemars(range(min = 0.0, max = 5.0))]
+    pub sharpen: f64,
+    /// What the white of the mask means; the rest is as the enlarger gives it.
+    pub mask_mode: MaskMode,
+    /// Over how many pixels of the result the change fades in from the mask's border inwards.
+    #[schemars(range(min = 0, max = 1024))]
+    pub mask_feather: u32,
     /// Side of a tile of the autoencoder in pixels.
     #[schemars(range(min = 64, max = 8192))]
     pub vae_tile: u32,
@@ -79,9 +101,18 @@ impl Default for Settings {
             tile_height: 144,
             tile_overlap: 8,
             tile_window: TileWindow::Feather,
+            tile_jitter: false,
             num_inference_steps: 18,
             solver: SolverKind::Dpmsolver,
             hint: HintSource::Guess,
+            control_mode: ControlMode::Balanced,
+            upscaler_bgr: false,
+            downscale_to: 0,
+            seamless: Seamless::None,
+            colour_lock: 1.0,
+            sharpen: 0.0,
+            mask_mode: MaskMode::Change,
+            mask_feather: 16,
             vae_tile: 768,
             vae_statistics: VaeStatistics::Thumbnail,
         }
@@ -133,6 +164,43 @@ pub enum HintSource {
     Guess,
     /// The stage's input, enlarged smoothly (Clarity).
     Input,
+}
+
+/// Which half of the guidance the ControlNet has a say in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ControlMode {
+    /// Both, each with its own prompt (A1111: "Balanced").
+    #[default]
+    Balanced,
+    /// The prompt's only, so that guidance strengthens it (A1111: "ControlNet is more important").
+    Controlnet,
+}
+
+/// Which sides continue at the opposite side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Seamless {
+    /// An ordinary picture.
+    #[default]
+    None,
+    /// Left and right.
+    X,
+    /// Top and bottom.
+    Y,
+    /// All four.
+    Both,
+}
+
+/// What the white of a mask means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskMode {
+    /// White is redrawn, black is kept.
+    #[default]
+    Change,
+    /// White is kept, black is redrawn.
+    Keep,
 }
 
 /// Where the autoencoder's tiles take their normalisation from.
@@ -227,6 +295,11 @@ impl Settings {
         let value = match field.kind {
             Kind::Text | Kind::Choice => serde_json::Value::from(text),
             Kind::Integer => text.parse::<i64>().map_err(|_| failed("not a whole number".into()))?.into(),
+            Kind::Switch => match text {
+                "true" | "on" | "yes" => true.into(),
+                "false" | "off" | "no" => false.into(),
+                _ => return Err(failed("on or off".into())),
+            },
             Kind::Number => text.parse::<f64>().map_err(|_| failed("not a number".into()))?.into(),
         };
         if let (Some((min, max)), Some(value)) = (field.range, value.as_f64())
@@ -247,11 +320,18 @@ impl Settings {
 
     /// The prompt that the text encoder gets.
     pub fn full_prompt(&self) -> String {
-        match self.stylization.trim() {
-            "" => self.prompt.clone(),
-            style => format!("{style}, {}", self.prompt),
-        }
+        joined(&[&self.stylization, &self.prompt])
     }
+
+    /// The same for a part of the picture with a prompt of its own, which stands before the general one.
+    pub fn prompt_of_place(&self, place: &str) -> String {
+        joined(&[&self.stylization, place, &self.prompt])
+    }
+}
+
+/// What is not empty, with commas between.
+fn joined(parts: &[&str]) -> String {
+    parts.iter().copied().filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -266,6 +346,8 @@ mod tests {
         settings.set("solver", "dpm++2m").unwrap();
         settings.set("solver", "ddim").unwrap();
         settings.set("seed", "-1").unwrap();
+        settings.set("tile_jitter", "on").unwrap();
+        assert!(settings.tile_jitter);
         assert_eq!((settings.upscale_factor, settings.solver), (3.5, SolverKind::Ddim));
         for (name, bad, names) in [
             ("upscale_factor", "17", "--upscale-factor"),
@@ -273,6 +355,7 @@ mod tests {
             ("denoise_strength", "nan", "--denoise-strength"),
             ("solver", "magic", "dpmsolver, ddim"),
             ("tile_width", "1.5", "--tile-width"),
+            ("tile_jitter", "2", "on or off"),
         ] {
             let message = settings.set(name, bad).unwrap_err().to_string();
             assert!(message.contains(names), "{message}");

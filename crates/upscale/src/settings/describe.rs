@@ -15,6 +15,8 @@ pub enum Kind {
     Number,
     /// One of a few words.
     Choice,
+    /// On or off.
+    Switch,
 }
 
 /// One setting.
@@ -59,6 +61,7 @@ fn field(name: &str, property: &Value, schema: &Value, default: &Value) -> Field
         Some("string") => Kind::Text,
         Some("integer") => Kind::Integer,
         Some("number") => Kind::Number,
+        Some("boolean") => Kind::Switch,
         _ => Kind::Choice,
     };
     Field {
@@ -97,7 +100,7 @@ mod tests {
             match field.kind {
                 Kind::Integer | Kind::Number => assert!(field.range.is_some(), "{}", field.name),
                 Kind::Choice => assert!(field.choices.contains(&field.default), "{}", field.name),
-                Kind::Text => {}
+                Kind::Text | Kind::Switch => {}
             }
         }
     }
