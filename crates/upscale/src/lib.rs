@@ -18,7 +18,9 @@ mod noise;
 mod pipeline;
 mod places;
 mod plan;
+mod preset;
 mod probe;
+mod recipe;
 mod schedule;
 mod settings;
 mod solver;
@@ -39,7 +41,9 @@ pub use noise::{NoiseError, noise, noise_from_file};
 pub use pipeline::{Job, Report, output_part, output_size, source_size, upscale};
 pub use places::{Conditioning, TilePrompts, TilePromptsError};
 pub use plan::{Plan, PlannedStage};
+pub use preset::{Preset, PresetError};
 pub use probe::speed;
+pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
 pub use settings::{
     ControlMode, Field, HintSource, Kind, MaskMode, Seamless, Settings, SettingsError, SolverKind,
