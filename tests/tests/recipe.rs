@@ -8,10 +8,10 @@ use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, open}
 use clarifier_tests::models::{Scale, write_diffusers};
 use clarifier_tests::weights::Stored;
 use clarifier_tests::{fixture, json, psnr};
-use clarifier_tile::{Size, TileGrid};
+use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
-    Conditioning, DiffusionPaths, Event, Job, Models, Settings, Solver, SolverKind, TileWindow,
+    Conditioning, DiffusionPaths, Event, Job, Models, Settings, Solver, SolverKind, StepNoise, TileWindow,
     UpscalerChoice, VaeStatistics, diffuse, encode, output_size, upscale,
 };
 
@@ -92,9 +92,11 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
         tile_height: 32,
         tile_overlap: overlap,
         tile_window: window,
+        solver: SolverKind::Ddim,
         ..Settings::default()
     };
-    let solver = Solver::new(SolverKind::Ddim, 18, 0.12);
+    let noise = StepNoise { seed: 7, area: Rect::new(0, 0, canvas.size) };
+    let solver = Solver::new(&settings, 0.12, noise);
     let conditioning = Conditioning::new(text.clone(), text);
     pollster::block_on(diffuse(
         &backend,

@@ -23,7 +23,7 @@ impl Conditioning {
     }
 }
 
-/// Redraw the latents in `canvas`, which already have the noise of `solver`'s first step, under the
+/// Redraw the latents in `canvas`, which already have the noise of `solver`'s first evaluation, under the
 /// guidance of `hint`, a picture of the canvas's size in pixels.
 ///
 /// # Errors
@@ -42,12 +42,12 @@ pub async fn diffuse(
     let tile = clarifier_tile::Size::new(settings.tile_width, settings.tile_height);
     let grid = TileGrid::new(canvas.size, tile, settings.tile_overlap).expect("settings were checked");
     let window = Window::from(settings.tile_window);
-    let timesteps = solver.timesteps().to_vec();
-    let (mut done, total) = (0, timesteps.len() * grid.len());
-    for (step, &t) in timesteps.iter().enumerate() {
+    let (mut done, total) = (0, solver.evaluations() * grid.len());
+    for evaluation in 0..solver.evaluations() {
+        let t = solver.timestep(evaluation);
         let mut noise = Canvas::zeros(canvas.size, canvas.channels);
         for (index, rect) in grid.iter().enumerate() {
-            let tile = Tile { canvas, hint, rect, t: t as f32 };
+            let tile = Tile { canvas, hint, rect, t };
             let mut eps = tile.noise(backend, diffusion, conditioning, settings).await?;
             if !finite(&eps) && diffusion.dtype != DType::F32 {
                 // f16 overflowed. Its range is the cause, so all that follows is done in f32.
@@ -64,7 +64,7 @@ pub async fn diffuse(
             done += 1;
             tell(observe, Phase::Diffuse, done, total)?;
         }
-        solver.step(step, &mut canvas.data, &noise.data);
+        solver.step(evaluation, &mut canvas.data, &noise.data);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod autoencode;
 mod band;
+mod brownian;
 mod canvas;
 pub mod device;
 mod diffuse;
@@ -27,12 +28,15 @@ pub use enlarge::{Enlarger, enlarge};
 pub use error::Error;
 pub use event::{Estimator, Event, Observer, Phase};
 pub use models::{Diffusion, DiffusionPaths, Models, UpscalerChoice};
-pub use noise::{NoiseError, noise, noise_from_file};
+pub use noise::{Draw, NoiseError, StepNoise, noise, noise_from_file};
 pub use pipeline::{Job, Report, output_size, upscale};
 pub use plan::{Plan, PlannedStage};
 pub use probe::speed;
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
-pub use settings::{Field, HintSource, Kind, Settings, SettingsError, SolverKind, TileWindow, VaeStatistics};
-pub use solver::Solver;
+pub use settings::{
+    Field, HintSource, Kind, Schedule, Settings, SettingsError, SolverKind, StrengthMode, TileWindow,
+    VaeStatistics,
+};
+pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};
 pub use text::embed;

@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::autoencode::{decode, encode, latent_size};
 use crate::enlarge::{Enlarger, enlarge, to_rgb};
 use crate::{
-    Conditioning, Diffusion, Error, Event, HintSource, Models, Observer, Settings, Solver, Stage, diffuse,
-    embed, noise, noise_from_file, stages,
+    Conditioning, Diffusion, Error, Event, HintSource, Models, Observer, Settings, Solver, Stage, StepNoise,
+    diffuse, embed, noise, noise_from_file, stages,
 };
 
 /// What belongs to one run, beside its settings.
@@ -139,16 +139,21 @@ impl Redraw<'_> {
     ) -> Result<(), Error> {
         let Self { backend, settings, job, stage, noise: noise_file } = self;
         let (tile, statistics) = (settings.vae_tile, settings.vae_statistics);
-        let solver = Solver::new(settings.solver, settings.num_inference_steps as usize, stage.strength);
         let area = latent_size(guess.size(), diffusion.vae.factor() as u32);
+        let whole = Rect::new(0, 0, area);
+        let step_noise = StepNoise { seed: stage.seed, area: whole };
+        let solver = Solver::new(settings, stage.strength, step_noise);
         let channels = diffusion.vae.config.latent_channels;
-        let noise = match noise_file {
-            Some(path) => noise_from_file(path, [channels, area.height as usize, area.width as usize])?,
-            None => noise(stage.seed, Rect::new(0, 0, area), channels),
+        // Before any work: the file may not fit.
+        let noise_file = match noise_file {
+            Some(path) => Some(noise_from_file(path, [channels, area.height as usize, area.width as usize])?),
+            None => None,
         };
         let mut canvas = encode(backend, diffusion, guess, tile, statistics, observe).await?;
-        if !solver.timesteps().is_empty() {
+        if solver.evaluations() > 0 {
+            let noise = noise_file.unwrap_or_else(|| noise(stage.seed, whole, channels));
             solver.add_noise(&mut canvas.data, &noise);
+            drop(noise);
             let smooth = match settings.hint {
                 HintSource::Guess => None,
                 HintSource::Input => {
