@@ -2,7 +2,8 @@
 
 use clarifier_model::tokenizer::{BOS, ClipTokenizer, EOS, Prompt};
 use clarifier_tests::json;
-use clarifier_upscale::{Solver, SolverKind};
+use clarifier_tile::{Rect, Size};
+use clarifier_upscale::{Draw, Settings, Solver, StepNoise};
 
 #[test]
 fn tokens_are_those_of_transformers() {
@@ -35,44 +36,62 @@ fn long_and_weighted_prompts_are_cut_into_chunks() {
 }
 
 /// The analytic "network" of `fixtures/solvers.py`.
-fn eps(x: &[f32], t: u32) -> Vec<f32> {
+fn eps(x: &[f32], t: f32) -> Vec<f32> {
     let bend = |(i, x): (usize, &f32)| {
         (0.8 * f64::from(*x) + (i as f64 * 0.37 + f64::from(t) * 0.011).sin()).tanh() as f32
     };
     x.iter().enumerate().map(bend).collect()
 }
 
+/// Its noise, in place of normal noise.
+fn injected(draw: Draw, places: usize, drawn: usize) -> Vec<f32> {
+    let phase = match draw {
+        Draw::Step(_) => 1.3 * drawn as f64 + 0.5,
+        Draw::Path { from, to } => 3.0 * from.ln() + 5.0 * to.ln(),
+    };
+    (0..places).map(|i| (1.4 * (i as f64 * 0.7 + phase).sin()) as f32).collect()
+}
+
 #[test]
-fn trajectories_are_those_of_diffusers() {
+fn trajectories_are_those_of_the_references() {
+    let mut worst_of_all: f64 = 0.0;
     for case in json("solvers.json").as_array().unwrap() {
-        let kind = match case["solver"].as_str().unwrap() {
-            "ddim" => SolverKind::Ddim,
-            _ => SolverKind::Dpmsolver,
-        };
-        let (steps, strength) =
-            (case["steps"].as_u64().unwrap() as usize, case["strength"].as_f64().unwrap());
-        let mut solver = Solver::new(kind, steps, strength);
-        let mut x: Vec<f32> = (0..24).map(|i| (f64::from(i) * 0.3).cos() as f32).collect();
-        let noise: Vec<f32> = (0..24).map(|i| (f64::from(i) * 1.7).sin() as f32).collect();
+        let mut settings = Settings::default();
+        for (setting, key) in [("solver", "solver"), ("schedule", "schedule"), ("strength_mode", "mode")] {
+            if let Some(word) = case.get(key) {
+                settings.set(setting, word.as_str().unwrap()).unwrap();
+            }
+        }
+        settings.num_inference_steps = case["steps"].as_u64().unwrap() as u32;
+        let strength = case["strength"].as_f64().unwrap();
+        let trajectory: Vec<Vec<f64>> = serde_json::from_value(case["trajectory"].clone()).unwrap();
+        let places = trajectory[0].len();
+        let area = Rect::new(0, 0, Size::new(places as u32, 1));
+        let mut solver = Solver::new(&settings, strength, StepNoise { seed: 0, area });
+        let mut x: Vec<f32> = (0..places).map(|i| (i as f64 * 0.3).cos() as f32).collect();
+        let noise: Vec<f32> = (0..places).map(|i| (i as f64 * 1.7).sin() as f32).collect();
         solver.add_noise(&mut x, &noise);
-        let trajectory = case["trajectory"].as_array().unwrap();
         assert!(x.iter().all(|v| v.is_finite()));
-        let timesteps = solver.timesteps().to_vec();
-        let gain = 1.0 / clarifier_upscale::alphas_cumprod()[timesteps[0] as usize].sqrt();
-        assert_eq!(trajectory.len(), timesteps.len() + 1, "{kind:?} {steps} {strength}");
-        for (step, expected) in trajectory.iter().enumerate() {
-            let worst = x
-                .iter()
-                .zip(expected.as_array().unwrap())
-                .map(|(a, b)| (f64::from(*a) - b.as_f64().unwrap()).abs());
-            let worst = worst.fold(0.0, f64::max);
+        // 1/√ᾱ of the first step.
+        let gain = (1.0 + solver.sigma().unwrap().powi(2)).sqrt();
+        let Settings { solver: kind, schedule, strength_mode: mode, num_inference_steps: steps, .. } =
+            settings;
+        let what = format!("{kind:?} {schedule:?} {steps} {strength} {mode:?}");
+        assert_eq!(trajectory.len(), solver.evaluations() + 1, "{what}");
+        let mut drawn = 0;
+        for (index, expected) in trajectory.iter().enumerate() {
+            let worst = x.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+            worst_of_all = worst_of_all.max(worst / gain);
             // The canvas is f32 with values of about 1, rounded to 6e-8. Removing the noise multiplies
             // what was rounded off by 1/√ᾱ of the first step: 1.5 at the default strength, 14 at 1.
-            assert!(worst < 1e-6 * gain, "{kind:?} {steps} {strength} step {step}: {worst:e}");
-            if step < timesteps.len() {
-                let eps = eps(&x, timesteps[step]);
-                solver.step(step, &mut x, &eps);
+            assert!(worst < 1e-6 * gain, "{what} evaluation {index}: {worst:e} for {gain}");
+            if index < solver.evaluations() {
+                let eps = eps(&x, solver.timestep(index));
+                let noise = solver.draw(index).map(|draw| injected(draw, places, drawn));
+                drawn += usize::from(noise.is_some());
+                solver.step_with(index, &mut x, &eps, noise.as_deref());
             }
         }
     }
+    println!("largest difference over gain: {worst_of_all:.1e}");
 }

@@ -12,7 +12,7 @@ use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
     Autoencoder, Conditioning, DiffusionPaths, Event, Job, Models, Redraw, Settings, Solver, SolverKind,
-    Statistics, StepTiles, TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
+    Statistics, StepNoise, StepTiles, TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
 };
 
 /// The tiny networks on a device.
@@ -95,9 +95,11 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
         tile_height: 32,
         tile_overlap: overlap,
         tile_window: window,
+        solver: SolverKind::Ddim,
         ..Settings::default()
     };
-    let solver = Solver::new(SolverKind::Ddim, 18, 0.12);
+    let noise = StepNoise { seed: 7, area: Rect::new(0, 0, canvas.size) };
+    let solver = Solver::new(&settings, 0.12, noise);
     let conditioning = Conditioning::new(text.clone(), text);
     let tiles = StepTiles::new(canvas.size, &settings, 7);
     let redraw = Redraw {

@@ -26,7 +26,7 @@ pub struct Redraw<'a> {
 }
 
 impl Redraw<'_> {
-    /// Redraw the latents in `canvas`, which already have the noise of `solver`'s first step. Only those
+    /// Redraw the latents in `canvas`, which already have the noise of `solver`'s first evaluation. Only those
     /// in `needed` are sure to be right.
     ///
     /// # Errors
@@ -40,16 +40,17 @@ impl Redraw<'_> {
         observe: Observer<'_>,
     ) -> Result<(), Error> {
         let window = Window::from(self.settings.tile_window);
-        let timesteps = solver.timesteps().to_vec();
-        let (needed, _) = self.tiles.needed(timesteps.len(), needed);
+        let evaluations = solver.evaluations();
+        let (needed, _) = self.tiles.needed(evaluations, needed);
         let reaching = |step: usize| self.tiles.reaching(step, needed[step]);
-        let (mut done, total) = (0, (0..timesteps.len()).map(|step| reaching(step).len()).sum());
-        for (step, &t) in timesteps.iter().enumerate() {
+        let (mut done, total) = (0, (0..evaluations).map(|step| reaching(step).len()).sum());
+        for step in 0..evaluations {
+            let t = solver.timestep(step);
             let frame = self.tiles.frame();
             let mut noise = Canvas::zeros(frame.area(), canvas.channels);
             let grid = self.tiles.grid(step);
             for (index, rect) in reaching(step) {
-                let tile = Tile { redraw: self, canvas, rect, t: t as f32 };
+                let tile = Tile { redraw: self, canvas, rect, t };
                 let mut eps = tile.noise(diffusion).await?;
                 if !finite(&eps) && diffusion.dtype != DType::F32 {
                     // f16 overflowed. Its range is the cause, so all that follows is done in f32.

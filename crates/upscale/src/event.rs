@@ -80,21 +80,22 @@ pub(crate) fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -
 /// The time that the current phase still needs, measured: its own tiles say how long its tiles take.
 #[derive(Debug, Clone, Default)]
 pub struct Estimator {
-    /// The phase, and when its first tile was done.
-    begun: Option<(Phase, Duration)>,
+    /// The phase; how many tiles were done when it was first heard of, and when that was.
+    begun: Option<(Phase, usize, Duration)>,
 }
 
 impl Estimator {
-    /// Take notice of [`Event::Tile`], `at` a time since any fixed moment. The first tile of a phase
-    /// starts the clock (it also pays for what is compiled or allocated once), so the answer begins
-    /// with the second.
+    /// Take notice of [`Event::Tile`], `at` a time since any fixed moment. The first notice of a phase
+    /// starts the clock (its tile also pays for what is compiled or allocated once), so the answer begins
+    /// with the second. A run that goes on from where it was need not begin with tile 1.
     pub fn tile(&mut self, phase: Phase, done: usize, total: usize, at: Duration) -> Option<Duration> {
         match self.begun {
-            Some((current, begun)) if current == phase && done > 1 => {
-                Some(at.saturating_sub(begun).mul_f64((total - done) as f64 / (done - 1) as f64))
+            Some((current, first, begun)) if current == phase && done > first => {
+                Some(at.saturating_sub(begun).mul_f64((total - done) as f64 / (done - first) as f64))
             }
+            // Another phase, or the same one of the next stage.
             _ => {
-                self.begun = Some((phase, at));
+                self.begun = Some((phase, done, at));
                 None
             }
         }
@@ -115,5 +116,10 @@ mod tests {
         assert_eq!(estimator.tile(Phase::Diffuse, 1, 10, seconds(20)), None);
         assert_eq!(estimator.tile(Phase::Diffuse, 4, 10, seconds(32)), Some(seconds(24)));
         assert_eq!(estimator.tile(Phase::Diffuse, 10, 10, seconds(56)), Some(Duration::ZERO));
+        // A resumed run, and then its next stage, whose tiles are slower.
+        assert_eq!(estimator.tile(Phase::Decode, 81, 100, seconds(60)), None);
+        assert_eq!(estimator.tile(Phase::Decode, 82, 100, seconds(63)), Some(seconds(54)));
+        assert_eq!(estimator.tile(Phase::Decode, 1, 3, seconds(70)), None);
+        assert_eq!(estimator.tile(Phase::Decode, 2, 3, seconds(90)), Some(seconds(20)));
     }
 }

@@ -3,6 +3,7 @@
 
 mod autoencode;
 mod band;
+mod brownian;
 mod canvas;
 pub mod device;
 mod diffuse;
@@ -37,7 +38,7 @@ pub use error::Error;
 pub use event::{Estimator, Event, Observer, Phase};
 pub use frame::Frame;
 pub use models::{Diffusion, DiffusionPaths, Models, UpscalerChoice};
-pub use noise::{NoiseError, noise, noise_from_file};
+pub use noise::{Draw, NoiseError, StepNoise, noise, noise_from_file};
 pub use pipeline::{Job, Report, output_part, output_size, source_size, upscale};
 pub use places::{Conditioning, TilePrompts, TilePromptsError};
 pub use plan::{Plan, PlannedStage};
@@ -46,10 +47,10 @@ pub use probe::speed;
 pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
 pub use settings::{
-    ControlMode, Field, HintSource, Kind, MaskMode, Seamless, Settings, SettingsError, SolverKind,
-    TileWindow, VaeStatistics,
+    ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError, SolverKind,
+    StrengthMode, TileWindow, VaeStatistics,
 };
-pub use solver::Solver;
+pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};
 pub use text::embed;
 pub use tiles::StepTiles;

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use clarifier_tile::Rect;
 
+use crate::brownian;
+
 /// The multipliers and Weyl constants of Philox 4×32 (Salmon et al. 2011, "Parallel random numbers: as
 /// easy as 1, 2, 3").
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -58,10 +60,89 @@ pub(crate) fn uniform_pair(seed: u64, step: u32) -> (f64, f64) {
 /// Box–Muller: two random words to one normal number. `libm` computes the logarithm and the cosine,
 /// since the platforms' own differ in the last digits.
 fn normal(a: u32, b: u32) -> f32 {
+    let (radius, angle) = polar(a, b);
+    (radius * libm::cos(angle)) as f32
+}
+
+/// Two random words to two normal numbers, of which the first is that of [`normal`].
+fn normals(a: u32, b: u32) -> [f64; 2] {
+    let (radius, angle) = polar(a, b);
+    let (sin, cos) = libm::sincos(angle);
+    [radius * cos, radius * sin]
+}
+
+fn polar(a: u32, b: u32) -> (f64, f64) {
     // In (0, 1), never 0.
     let uniform = |word: u32| (f64::from(word) + 0.5) / 4_294_967_296.0;
-    let radius = (-2.0 * libm::log(uniform(a))).sqrt();
-    (radius * libm::cos(std::f64::consts::TAU * uniform(b))) as f32
+    ((-2.0 * libm::log(uniform(a))).sqrt(), std::f64::consts::TAU * uniform(b))
+}
+
+/// The noise that one evaluation of a sampler draws.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Draw {
+    /// Of its own, different for each number.
+    Step(usize),
+    /// Of a Brownian path between two σs, the same path in any number of steps.
+    Path {
+        /// The larger σ.
+        from: f64,
+        /// The smaller σ, above 0.
+        to: f64,
+    },
+}
+
+/// Where a sampler's noise comes from: from the seed and the place of each latent alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepNoise {
+    /// The seed of the stage.
+    pub seed: u64,
+    /// Which latents of the stage's picture the canvas holds.
+    pub area: Rect,
+}
+
+/// Channels that one call of Philox gives noise for.
+const GROUP: usize = 4;
+/// The fourth word of the counter says what the noise is for: 0 for that of [`noise`], then the steps', and from
+/// here on the nodes of the Brownian path.
+const PATH: u32 = 1 << 31;
+
+impl StepNoise {
+    /// Standard normal noise of `channels` planes, `[channels, height, width]`.
+    pub fn draw(&self, draw: Draw, channels: usize) -> Vec<f32> {
+        match draw {
+            Draw::Step(step) => self.sum(&[(step as u32 + 1, 1.0)], channels),
+            Draw::Path { from, to } => {
+                let nodes = brownian::increment(from, to);
+                let nodes: Vec<_> = nodes.into_iter().map(|(node, weight)| (PATH | node, weight)).collect();
+                self.sum(&nodes, channels)
+            }
+        }
+    }
+
+    /// The weighted sum of the independent noises of these counter words.
+    fn sum(&self, words: &[(u32, f64)], channels: usize) -> Vec<f32> {
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        let Rect { x: left, y: top, size } = self.area;
+        let (plane, width) = (size.area() as usize, size.width as usize);
+        let mut values = vec![0.0; channels * plane];
+        for group in 0..channels.div_ceil(GROUP) {
+            for at in 0..plane {
+                let (x, y) = (left + (at % width) as u32, top + (at / width) as u32);
+                let mut sums = [0.0; GROUP];
+                for &(word, weight) in words {
+                    let [a, b, c, d] = philox([x, y, group as u32, word], key);
+                    let four = [normals(a, b), normals(c, d)];
+                    for (sum, normal) in sums.iter_mut().zip(four.as_flattened()) {
+                        *sum += weight * normal;
+                    }
+                }
+                for (channel, sum) in (group * GROUP..channels).zip(sums) {
+                    values[channel * plane + at] = sum as f32;
+                }
+            }
+        }
+        values
+    }
 }
 
 /// Why a noise file cannot be used.

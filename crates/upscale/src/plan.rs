@@ -1,12 +1,12 @@
 //! What a run is going to do and need, before any of it is done.
 
-use clarifier_tile::{Size, TileGrid};
+use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
 use crate::pipeline::{enlarger_steps, source_size};
-use crate::{Settings, Solver, stages};
+use crate::{Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +38,8 @@ pub struct PlannedStage {
     pub tile: (u32, u32),
     /// Diffusion steps.
     pub steps: usize,
+    /// Evaluations of the networks for each tile: as many, or with some samplers twice as many but one.
+    pub evaluations: usize,
     /// Denoising strength.
     pub strength: f64,
     /// Operations of its diffusion and of its autoencoder, of which a multiplication and an addition
@@ -48,8 +50,9 @@ pub struct PlannedStage {
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
 const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
-/// Bytes alive for each latent of the canvas: itself, its noise and ε in f32, the solver's history in f64.
-const BYTES_PER_CANVAS_LATENT: u64 = 7 * 16;
+/// Bytes alive for each latent of the canvas, of 4 channels: itself, ε, the sum over tiles and the step's noise in f32, at
+/// most three of the solver's in f64.
+const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
 /// Bytes alive for each latent of a tile under guidance, in f32: skips, residuals, the widest layer.
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
@@ -96,8 +99,10 @@ impl Plan {
             let grid =
                 TileGrid::new(latents, tile, settings.tile_overlap.min(tile.width.min(tile.height) - 1));
             let grid = grid.expect("a picture has pixels");
-            let steps = Solver::new(settings.solver, settings.num_inference_steps as usize, stage.strength);
-            let steps = if diffusion { steps.timesteps().len() } else { 0 };
+            let noise = StepNoise { seed: 0, area: Rect::new(0, 0, latents) };
+            let solver = Solver::new(settings, stage.strength, noise);
+            let (steps, evaluations) =
+                if diffusion { (solver.steps(), solver.evaluations()) } else { (0, 0) };
             if diffusion {
                 let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
@@ -112,7 +117,7 @@ impl Plan {
             let a_tile =
                 latents_of_a_tile * (OPERATIONS_PER_LATENT + latents_of_a_tile * OPERATIONS_PER_PAIR);
             let operations = if diffusion {
-                (steps * grid.len()) as f64 * a_tile + stage.to.area() as f64 * OPERATIONS_PER_VAE_PIXEL
+                (evaluations * grid.len()) as f64 * a_tile + stage.to.area() as f64 * OPERATIONS_PER_VAE_PIXEL
             } else {
                 0.0
             };
@@ -124,6 +129,7 @@ impl Plan {
                 diffusion_tiles: if steps > 0 { grid.len() } else { 0 },
                 tile: (grid.tile().width, grid.tile().height),
                 steps,
+                evaluations,
                 strength: stage.strength,
             }
         });

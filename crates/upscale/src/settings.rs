@@ -4,15 +4,19 @@
 //! [`Settings`] and its schema.
 
 mod describe;
+mod sampler;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use describe::{Field, Kind};
+pub use sampler::{Schedule, SolverKind, StrengthMode};
 
 /// What an upscale does.
+// `remote` makes functions of what would be the traits' implementations; ours, below, call them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Settings")]
 pub struct Settings {
     /// How many times as wide and high the result is; fractions are fine. More than 2 is done in stages of at most 2.
     #[schemars(range(min = 1.0, max = 16.0))]
@@ -54,8 +58,12 @@ pub struct Settings {
     /// Steps of the whole schedule, of which the strength's share is run.
     #[schemars(range(min = 1, max = 1000))]
     pub num_inference_steps: u32,
-    /// The sampler.
+    /// The sampler. diffusers' and A1111's names are understood too, such as "DPM++ 3M SDE Karras", which sets the schedule as well.
     pub solver: SolverKind,
+    /// How the sampler's noise levels are spaced. ddim, ddpm, lcm and tcd have only their own.
+    pub schedule: Schedule,
+    /// What the strength chooses: the first of the steps, or the first noise level, which is then the same for all samplers (that of training timestep 999 · strength) and is left in as many steps.
+    pub strength_mode: StrengthMode,
     /// Which picture the ControlNet looks at.
     pub hint: HintSource,
     /// Which half of the guidance the ControlNet has a say in.
@@ -104,6 +112,8 @@ impl Default for Settings {
             tile_jitter: false,
             num_inference_steps: 18,
             solver: SolverKind::Dpmsolver,
+            schedule: Schedule::Default,
+            strength_mode: StrengthMode::Steps,
             hint: HintSource::Guess,
             control_mode: ControlMode::Balanced,
             upscaler_bgr: false,
@@ -140,19 +150,6 @@ impl From<TileWindow> for clarifier_tile::Window {
             TileWindow::Feather => Self::Feather,
         }
     }
-}
-
-/// The sampler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SolverKind {
-    /// DPM-Solver++(2M).
-    #[default]
-    #[serde(alias = "dpm++2m", alias = "dpm++ 2m", alias = "DPM++ 2M")]
-    Dpmsolver,
-    /// DDIM without noise.
-    #[serde(alias = "DDIM")]
-    Ddim,
 }
 
 /// Which picture the ControlNet looks at.
@@ -214,6 +211,21 @@ pub enum VaeStatistics {
     Sampled,
 }
 
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, to)
+    }
+}
+
+/// In `solver`, every name that [`SolverKind::parse`] knows.
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut map = serde_json::Map::deserialize(from)?;
+        sampler::split_schedule(&mut map);
+        Self::deserialize(serde_json::Value::Object(map)).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A value outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsError {
@@ -242,6 +254,24 @@ pub enum SettingsError {
     /// No such setting.
     #[error("there is no setting {0:?}")]
     Unknown(String),
+    /// A schedule that the sampler cannot have.
+    #[error("--schedule {schedule}: {solver} has only its own; take default, or another --solver")]
+    Schedule {
+        /// The schedule.
+        schedule: &'static str,
+        /// The sampler.
+        solver: String,
+    },
+    /// More steps than the sampler can take.
+    #[error("--num-inference-steps {steps} is too many for {solver}, which can take {most}")]
+    Steps {
+        /// What was asked for.
+        steps: u32,
+        /// The sampler.
+        solver: String,
+        /// The most it can take.
+        most: usize,
+    },
     /// An overlap that leaves nothing of a tile.
     #[error(
         "--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger"
@@ -277,7 +307,7 @@ impl Settings {
         if self.tile_overlap >= side {
             return Err(SettingsError::Overlap { overlap: self.tile_overlap, side });
         }
-        Ok(())
+        self.validate_sampler()
     }
 
     /// Give the setting `name` the value that `text` says.
@@ -309,6 +339,10 @@ impl Settings {
         }
         let mut all = serde_json::to_value(&*self).expect("settings are plain data");
         all[name] = value;
+        if name == "solver" && SolverKind::parse(text).is_some_and(|(_, schedule)| schedule.is_some()) {
+            // The schedule in the name is the newer word.
+            all["schedule"] = Schedule::Default.name().into();
+        }
         *self = serde_json::from_value(all).map_err(|e| {
             failed(match field.choices.is_empty() {
                 true => e.to_string(),

@@ -1,150 +1,235 @@
 //! Samplers: host arithmetic on the whole canvas.
 //!
-//! Every solver here is affine in (x, ε, its history): averaging the tiles' ε and stepping once is the
+//! Every sampler here is affine in (x, ε, its history, its noise): averaging the tiles' ε and stepping once is the
 //! same as stepping each tile and averaging the results. So there is one solver and no state for
-//! each tile.
+//! each tile. And each latent goes by itself, so a part of a canvas is redrawn as it is in the whole.
 
+mod combination;
+mod consistency;
 mod ddim;
 mod dpm;
+mod euler;
+mod lms;
+mod sde;
+mod timesteps;
+mod unipc;
 
-use crate::settings::SolverKind;
+use combination::{Evaluation, MOST_KEPT, alpha};
+use serde::{Deserialize, Serialize};
 
-/// A sampler with its schedule, somewhere between its first and its last step.
+use crate::noise::{Draw, StepNoise};
+use crate::schedule::Training;
+use crate::settings::{Schedule, Settings, SolverKind, StrengthMode};
+
+/// A sampler with its schedule, somewhere between its first and its last evaluation of the network. Most
+/// samplers evaluate once a step; heun, dpm2, dpm2_a and dpm++sde twice, but for the last step.
+///
+/// The canvas is always scaled as the network wants it, `√ᾱ · picture + √(1 − ᾱ) · noise`, also between the two
+/// evaluations of a step and for samplers that are written for `picture + σ · noise`.
 #[derive(Debug, Clone)]
 pub struct Solver {
-    kind: Inner,
-    /// Index of the first step that is executed.
-    first: usize,
+    evaluations: Vec<Evaluation>,
+    timesteps: Vec<f32>,
+    steps: usize,
+    noise: StepNoise,
+    state: SolverState,
 }
 
-#[derive(Debug, Clone)]
-enum Inner {
-    Dpm(dpm::DpmSolver),
-    Ddim(ddim::Ddim),
+/// What changes while a solver runs: all that a later run needs, beside the settings, the strength and the canvas,
+/// to go on from here.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SolverState {
+    /// Evaluations done.
+    pub done: usize,
+    /// Latents that the sampler keeps, each as long as the canvas; none before the first evaluation.
+    pub kept: Vec<Vec<f64>>,
 }
 
 impl Solver {
-    /// A schedule of `steps` (1 ..= 1000), of which the last `strength` (0 ..= 1) is executed: from step
-    /// `⌊steps · (1 − strength)⌋` on, as Refiners and diffusers do.
-    pub fn new(kind: SolverKind, steps: usize, strength: f64) -> Self {
-        let first = (steps as f64 * (1.0 - strength)) as usize;
-        let kind = match kind {
-            SolverKind::Dpmsolver => Inner::Dpm(dpm::DpmSolver::new(steps)),
-            SolverKind::Ddim => Inner::Ddim(ddim::Ddim::new(steps)),
+    /// The sampler of `settings`, for `strength` (0 ..= 1) rather than the settings' own.
+    ///
+    /// With [`StrengthMode::Steps`] the last of the schedule's N steps are executed, from step
+    /// `⌊N · (1 − strength)⌋` on. With [`StrengthMode::Sigma`] it is as many steps, but of a schedule that begins at
+    /// training timestep `t = 999 · strength`: for samplers that go by timesteps, and by default for dpmsolver and unipc,
+    /// `t · (1 − i/n)` for i < n; else the schedule's formula with σ(t) for the largest σ. Timesteps between whole ones
+    /// have the σ that lies between in log σ.
+    pub fn new(settings: &Settings, strength: f64, noise: StepNoise) -> Self {
+        let training = Training::new();
+        let all = settings.num_inference_steps as usize;
+        let first = ((all as f64 * (1.0 - strength)) as usize).min(all);
+        let steps = all - first;
+        let evaluations = match (steps, settings.strength_mode) {
+            (0, _) => Vec::new(),
+            (_, StrengthMode::Steps) => evaluations(settings, &training, all, first, None),
+            (_, StrengthMode::Sigma) => {
+                let start = timesteps::LAST * strength;
+                evaluations(settings, &training, steps, 0, Some(start))
+            }
         };
-        Self { kind, first: first.min(steps) }
+        let timesteps = evaluations.iter().map(|e| training.timestep(e.sigma) as f32).collect();
+        Self { evaluations, timesteps, steps, noise, state: SolverState::default() }
     }
 
-    /// The timesteps that are executed, the noisiest first; none if the strength is 0.
-    pub fn timesteps(&self) -> &[u32] {
-        let all = match &self.kind {
-            Inner::Dpm(solver) => solver.timesteps(),
-            Inner::Ddim(solver) => solver.timesteps(),
-        };
-        &all[self.first..]
+    /// Evaluations of the network; none if the strength is 0.
+    pub fn evaluations(&self) -> usize {
+        self.evaluations.len()
     }
 
-    /// Bring the latent `x` to the noise of the first executed step: `√ᾱ·x + √(1 − ᾱ)·noise`.
+    /// Steps, of one or two evaluations each.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// The timestep of evaluation `index`, which may be fractional.
     ///
     /// # Panics
-    /// If no step is executed, or the two differ in length.
+    /// If there is no such evaluation.
+    pub fn timestep(&self, index: usize) -> f32 {
+        self.timesteps[index]
+    }
+
+    /// The timesteps of all evaluations, the noisiest first.
+    pub fn timesteps(&self) -> &[f32] {
+        &self.timesteps
+    }
+
+    /// σ that the run begins at: [`Self::add_noise`] adds so much noise. None without evaluations.
+    pub fn sigma(&self) -> Option<f64> {
+        self.evaluations.first().map(|first| first.sigma)
+    }
+
+    /// Bring the latent `x` to the noise of the first evaluation: `√ᾱ·x + √(1 − ᾱ)·noise`.
+    ///
+    /// # Panics
+    /// If there is no evaluation, or the two differ in length.
     pub fn add_noise(&self, x: &mut [f32], noise: &[f32]) {
         assert_eq!(x.len(), noise.len());
-        let alpha = crate::schedule::alphas_cumprod()[self.timesteps()[0] as usize];
-        let (signal, noise_scale) = (alpha.sqrt() as f32, (1.0 - alpha).sqrt() as f32);
+        let sigma = self.evaluations[0].sigma;
+        let (signal, noise_scale) = (alpha(sigma) as f32, (sigma * alpha(sigma)) as f32);
         for (x, n) in x.iter_mut().zip(noise) {
             *x = signal * *x + noise_scale * n;
         }
     }
 
-    /// The `step`th executed step, from 0: `x` and its noise `eps` to the next, less noisy `x`.
-    /// Steps must be taken in order.
+    /// What noise evaluation `index` draws.
     ///
     /// # Panics
-    /// If there is no such step, or the two differ in length.
-    pub fn step(&mut self, step: usize, x: &mut [f32], eps: &[f32]) {
+    /// If there is no such evaluation.
+    pub fn draw(&self, index: usize) -> Option<Draw> {
+        self.evaluations[index].draw
+    }
+
+    /// After evaluation `index` of the network, from 0: `x` and its noise `eps`, both `[channels, height, width]` of the
+    /// canvas, to the `x` of the next evaluation, or to the result. Its own noise is that of the [`StepNoise`] it was made with.
+    ///
+    /// # Panics
+    /// If `index` is not [`SolverState::done`], or the lengths are not the canvas's.
+    pub fn step(&mut self, index: usize, x: &mut [f32], eps: &[f32]) {
+        let plane = self.noise.area.size.area() as usize;
+        let noise = self.draw(index).map(|draw| {
+            assert_eq!(x.len() % plane, 0, "planes of the noise's area");
+            self.noise.draw(draw, x.len() / plane)
+        });
+        self.step_with(index, x, eps, noise.as_deref());
+    }
+
+    /// [`Self::step`] with noise from elsewhere, which must be there if [`Self::draw`] says so.
+    ///
+    /// # Panics
+    /// Likewise, and without the noise.
+    pub fn step_with(&mut self, index: usize, x: &mut [f32], eps: &[f32], noise: Option<&[f32]>) {
+        assert_eq!(index, self.state.done, "evaluations come in order");
         assert_eq!(x.len(), eps.len());
-        let index = self.first + step;
-        match &mut self.kind {
-            Inner::Dpm(solver) => solver.step(index, x, eps),
-            Inner::Ddim(solver) => solver.step(index, x, eps),
+        let evaluation = &self.evaluations[index];
+        assert!(evaluation.draw.is_none() || noise.is_some_and(|noise| noise.len() == x.len()), "noise");
+        let kept = &mut self.state.kept;
+        kept.resize_with(evaluation.keep.len(), || vec![0.0; x.len()]);
+        // In f64: at large σ the predicted picture is a small difference of large numbers.
+        for (i, x) in x.iter_mut().enumerate() {
+            let mut before = [0.0; MOST_KEPT];
+            for (before, kept) in before.iter_mut().zip(kept.iter()) {
+                *before = kept[i];
+            }
+            let noise = noise.map_or(0.0, |noise| f64::from(noise[i]));
+            let value = |combination: &combination::Combination| {
+                combination.of(f64::from(*x), f64::from(eps[i]), noise, &before)
+            };
+            let next = value(&evaluation.next);
+            for (kept, keep) in kept.iter_mut().zip(&evaluation.keep) {
+                kept[i] = value(keep);
+            }
+            *x = next as f32;
         }
+        self.state.done += 1;
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> &SolverState {
+        &self.state
+    }
+
+    /// Go on from a state of a solver that was made alike.
+    ///
+    /// # Panics
+    /// If it has more evaluations done than there are.
+    pub fn resume(&mut self, state: SolverState) {
+        assert!(state.done <= self.evaluations.len(), "a state of another solver");
+        self.state = state;
+    }
+}
+
+/// A schedule of `steps`, without the first `skipped`. It begins at timestep `start`, if given, else at the sampler's first.
+fn evaluations(
+    settings: &Settings,
+    training: &Training,
+    steps: usize,
+    skipped: usize,
+    start: Option<f64>,
+) -> Vec<Evaluation> {
+    let (kind, schedule) = (settings.solver, settings.schedule);
+    let timed = |sampler_timesteps: fn(usize) -> Vec<f64>| {
+        let all = match start {
+            None => sampler_timesteps(steps),
+            Some(start) => timesteps::even(start, steps),
+        };
+        all[skipped..].to_vec()
+    };
+    // Their σs, and that of the end.
+    let ending = |timesteps: &[f64], end: f64| -> Vec<f64> {
+        timesteps.iter().map(|&t| training.sigma(t)).chain([end]).collect()
+    };
+    let (least, none) = (training.sigma(0.0), 0.0);
+    let k = || training.sigmas(schedule, steps, start.unwrap_or(timesteps::LAST))[skipped..].to_vec();
+    // A1111 leaves the last σ above 0 out for these samplers, of one more.
+    let without_last = || {
+        let mut sigmas = training.sigmas(schedule, steps + 1, start.unwrap_or(timesteps::LAST));
+        sigmas.remove(steps);
+        sigmas[skipped..].to_vec()
+    };
+    let own = schedule == Schedule::Default;
+    match kind {
+        SolverKind::Dpmsolver if own => dpm::dpm_solver(&ending(&timed(timesteps::linspace), least)),
+        SolverKind::Dpmsolver => dpm::dpmpp_2m(&k()),
+        SolverKind::Unipc if own => unipc::unipc(&ending(&timed(timesteps::linspace), none)),
+        SolverKind::Unipc => unipc::unipc(&k()),
+        SolverKind::Ddim => ddim::ddim(&ending(&timed(timesteps::leading), least)),
+        SolverKind::Ddpm => ddim::ddpm(&ending(&timed(timesteps::leading), none)),
+        SolverKind::Lcm => {
+            let timesteps = timed(timesteps::distilled);
+            consistency::lcm(&timesteps, &ending(&timesteps, none)[..timesteps.len()])
+        }
+        SolverKind::Tcd => consistency::tcd(&timed(timesteps::distilled), training),
+        SolverKind::Euler => euler::euler(&k()),
+        SolverKind::EulerA => euler::euler_ancestral(&k()),
+        SolverKind::Heun => euler::heun(&k()),
+        SolverKind::Lms => lms::lms(&k()),
+        SolverKind::Dpm2 => euler::dpm2(&without_last()),
+        SolverKind::Dpm2A => euler::dpm2_ancestral(&without_last()),
+        SolverKind::DpmppSde => sde::dpmpp_sde(&k()),
+        SolverKind::Dpmpp2mSde => sde::dpmpp_2m_sde(&k()),
+        SolverKind::Dpmpp3mSde => sde::dpmpp_3m_sde(&without_last()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Some function of position and time, as a network is.
-    fn eps(x: &[f32], t: u32, offset: usize) -> Vec<f32> {
-        let bend =
-            |(i, x): (usize, &f32)| (0.8 * x + ((offset + i) as f32 * 0.37 + t as f32 * 0.011).sin()).tanh();
-        x.iter().enumerate().map(bend).collect()
-    }
-
-    /// Overlapping tiles of a line of 40: what each tile's network sees differs, as in MultiDiffusion.
-    const TILES: [(usize, usize); 3] = [(0, 18), (11, 29), (22, 40)];
-
-    fn mean_over_tiles(values: &[Vec<f32>; 3]) -> Vec<f32> {
-        (0..40)
-            .map(|at| {
-                let here = TILES.iter().zip(values).filter(|((a, b), _)| (*a..*b).contains(&at));
-                let list: Vec<f32> = here.map(|((a, _), v)| v[at - a]).collect();
-                list.iter().sum::<f32>() / list.len() as f32
-            })
-            .collect()
-    }
-
-    #[test]
-    fn averaging_noise_and_stepping_once_is_a_solver_per_tile_with_results_averaged() {
-        for kind in [SolverKind::Dpmsolver, SolverKind::Ddim] {
-            let noise: Vec<f32> = (0..40).map(|i| (i as f32 * 1.7).sin()).collect();
-            let mut once: Vec<f32> = (0..40).map(|i| (i as f32 * 0.3).cos()).collect();
-            let mut single = Solver::new(kind, 18, 0.35);
-            single.add_noise(&mut once, &noise);
-            let mut averaged = once.clone();
-            let mut solvers = [single.clone(), single.clone(), single.clone()];
-            for (step, &t) in single.timesteps().to_vec().iter().enumerate() {
-                let tile_eps = TILES.map(|(a, b)| eps(&once[a..b], t, 5 * a));
-                single.step(step, &mut once, &mean_over_tiles(&tile_eps));
-                let mut tiles = TILES.map(|(a, b)| averaged[a..b].to_vec());
-                for ((solver, tile), (a, _)) in solvers.iter_mut().zip(&mut tiles).zip(TILES) {
-                    let eps = eps(tile, t, 5 * a);
-                    solver.step(step, tile, &eps);
-                }
-                averaged = mean_over_tiles(&tiles);
-                // Only rounding differs: f32 values of about 1 through a few operations a step.
-                let worst = once.iter().zip(&averaged).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(worst < 2e-6, "{kind:?} step {step}: {worst}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_number_of_steps_stays_finite() {
-        for kind in [SolverKind::Dpmsolver, SolverKind::Ddim] {
-            for steps in [1, 2, 18, 333, 999, 1000] {
-                let mut solver = Solver::new(kind, steps, 1.0);
-                let mut x = vec![0.5; 8];
-                for (step, &t) in solver.timesteps().to_vec().iter().enumerate() {
-                    let eps = eps(&x, t, 0);
-                    solver.step(step, &mut x, &eps);
-                }
-                assert!(x.iter().all(|v| v.abs() < 1e3), "{kind:?} {steps}: {x:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn strength_chooses_the_steps() {
-        for kind in [SolverKind::Dpmsolver, SolverKind::Ddim] {
-            assert_eq!(Solver::new(kind, 18, 0.35).timesteps().len(), 7);
-            assert_eq!(Solver::new(kind, 18, 1.0).timesteps().len(), 18);
-            assert!(Solver::new(kind, 18, 0.0).timesteps().is_empty());
-            assert_eq!(Solver::new(kind, 1, 1.0).timesteps().len(), 1);
-        }
-        assert_eq!(Solver::new(SolverKind::Dpmsolver, 18, 1.0).timesteps()[..3], [999, 944, 888]);
-        assert_eq!(Solver::new(SolverKind::Ddim, 18, 1.0).timesteps()[..2], [936, 881]);
-    }
-}
+mod tests;

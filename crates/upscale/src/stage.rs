@@ -9,7 +9,7 @@ use crate::lock::{Lows, REACH};
 use crate::tiles::StepTiles;
 use crate::{
     Conditioning, Diffusion, Error, HintSource, Job, Models, Observer, Redraw, Settings, Solver, Stage,
-    noise, noise_from_file,
+    StepNoise, noise, noise_from_file,
 };
 
 /// Pixels of a latent.
@@ -69,7 +69,8 @@ impl<'a> StageRun<'a> {
     }
 
     fn solver(&self, stage: &Stage) -> Solver {
-        Solver::new(self.settings.solver, self.settings.num_inference_steps as usize, stage.strength)
+        let area = Rect::new(0, 0, latent_size(self.work_size(stage), FACTOR));
+        Solver::new(self.settings, stage.strength, StepNoise { seed: stage.seed, area })
     }
 
     /// Find out, from the last stage backwards, what each must get right.
@@ -87,7 +88,7 @@ impl<'a> StageRun<'a> {
                 let held = if self.settings.colour_lock > 0.0 { part.grown(REACH, work) } else { part };
                 let latents = in_latents(held);
                 let autoencoder = self.autoencoder(stage);
-                let steps = self.solver(stage).timesteps().len();
+                let steps = self.solver(stage).evaluations();
                 let (_, start) = self.tiles(stage).needed(steps, autoencoder.cover(latents));
                 let guess = clipped(autoencoder.cover(start).times(FACTOR), work).hull(held);
                 // All tiles take their statistics from the first stage's whole guess.
@@ -157,7 +158,7 @@ impl<'a> StageRun<'a> {
         autoencoder.statistics = self.statistics.clone().unwrap_or_default();
         let (solver, tiles) = (self.solver(stage), self.tiles(stage));
         let mut canvas = autoencoder.encode(backend, diffusion, guess, needed.start, observe).await?;
-        if !solver.timesteps().is_empty() {
+        if solver.evaluations() > 0 {
             {
                 let area = canvas.size;
                 let noise = match &self.job.noise {

@@ -1,35 +1,38 @@
-//! DDIM with η = 0 (Song et al. 2021, equation 12), "leading" timesteps with offset 1.
+//! DDIM and DDPM, on "leading" timesteps with offset 1.
 
-use crate::schedule::{TRAINING_STEPS, alphas_cumprod};
+use super::combination::{EPS, Evaluation, NOISE, X, pairs};
+use crate::noise::Draw;
 
-#[derive(Debug, Clone)]
-pub(super) struct Ddim {
-    timesteps: Vec<u32>,
-    /// ᾱ of each step, and of the end: ᾱ₀ (diffusers' `set_alpha_to_one = False`).
-    alphas: Vec<f64>,
+/// ᾱ of a σ.
+fn alpha_cumprod(sigma: f64) -> f64 {
+    1.0 / (1.0 + sigma * sigma)
 }
 
-impl Ddim {
-    pub fn new(steps: usize) -> Self {
-        let alphas_cumprod = alphas_cumprod();
-        let ratio = TRAINING_STEPS / steps;
-        let timestep = |i: usize| (i * ratio + 1).min(TRAINING_STEPS - 1);
-        let timesteps: Vec<u32> = (0..steps).rev().map(|i| timestep(i) as u32).collect();
-        let alphas = timesteps.iter().map(|&t| alphas_cumprod[t as usize]);
-        let alphas = alphas.chain([alphas_cumprod[0]]).collect();
-        Self { timesteps, alphas }
-    }
-
-    pub fn timesteps(&self) -> &[u32] {
-        &self.timesteps
-    }
-
-    pub fn step(&mut self, index: usize, x: &mut [f32], eps: &[f32]) {
-        let (now, next) = (self.alphas[index], self.alphas[index + 1]);
+/// DDIM with η = 0 (Song et al. 2021, equation 12) on executed `sigmas` and the one where it ends, that of
+/// timestep 0 (diffusers' `set_alpha_to_one = False`).
+pub(super) fn ddim(sigmas: &[f64]) -> Vec<Evaluation> {
+    let step = |(sigma, end): (f64, f64)| {
+        let (now, next) = (alpha_cumprod(sigma), alpha_cumprod(end));
         let keep = (next / now).sqrt();
         let add = (1.0 - next).sqrt() - keep * (1.0 - now).sqrt();
-        for (x, e) in x.iter_mut().zip(eps) {
-            *x = (keep * f64::from(*x) + add * f64::from(*e)) as f32;
-        }
-    }
+        Evaluation::new(sigma, X * keep + EPS * add)
+    };
+    pairs(sigmas).map(step).collect()
+}
+
+/// DDPM (Ho et al. 2020, equations 6 and 7), between any two timesteps, with the smaller variance
+/// (diffusers' `fixed_small`); `sigmas` end at 0.
+pub(super) fn ddpm(sigmas: &[f64]) -> Vec<Evaluation> {
+    let step = |(i, (sigma, end)): (usize, (f64, f64))| {
+        let (now, next) = (alpha_cumprod(sigma), alpha_cumprod(end));
+        let beta = 1.0 - now / next;
+        let picture = (X - EPS * (1.0 - now).sqrt()) * (1.0 / now.sqrt());
+        let mean = picture * (next.sqrt() * beta / (1.0 - now))
+            + X * ((now / next).sqrt() * (1.0 - next) / (1.0 - now));
+        // diffusers adds noise of 10⁻¹⁰ in the last step, too.
+        let deviation = ((1.0 - next) / (1.0 - now) * beta).sqrt();
+        let evaluation = Evaluation::new(sigma, mean + NOISE * deviation);
+        if end > 0.0 { evaluation.drawing(Draw::Step(i)) } else { evaluation }
+    };
+    pairs(sigmas).enumerate().map(step).collect()
 }
