@@ -1,6 +1,7 @@
 //! The Clarity recipe: enlarge, then redraw with Stable Diffusion over overlapping tiles, held to the
 //! picture by the Tile ControlNet, in stages of 2×.
 
+mod adapters;
 mod autoencode;
 mod band;
 mod canvas;
@@ -20,8 +21,10 @@ mod solver;
 mod stages;
 mod text;
 
+pub use adapters::{LoraChoice, lora_tags, mentioned_embeddings};
 pub use autoencode::{decode, encode};
 pub use canvas::Canvas;
+pub use clarifier_model::tokenizer::LoraTag;
 pub use diffuse::{Conditioning, diffuse};
 pub use enlarge::{Enlarger, enlarge};
 pub use error::Error;

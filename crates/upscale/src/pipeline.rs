@@ -7,6 +7,7 @@ use clarifier_raster::{Filter, Planes, Raster, StoreKind, resize};
 use clarifier_tile::{Rect, Size};
 use serde::Serialize;
 
+use crate::adapters::check_tags;
 use crate::autoencode::{decode, encode, latent_size};
 use crate::enlarge::{Enlarger, enlarge, to_rgb};
 use crate::{
@@ -111,7 +112,8 @@ pub(crate) fn enlarger_steps(input: Size, factor: f64, enlarger: &Enlarger) -> V
 
 /// Both prompts, embedded.
 async fn condition(diffusion: &Diffusion, settings: &Settings) -> Result<Conditioning, Error> {
-    let chunks = |text: &str| diffusion.tokenizer.chunks(&Prompt::parse(text));
+    check_tags(settings, &diffusion.paths)?;
+    let chunks = |text: &str| diffusion.tokenizer.chunks(&Prompt::parse(text), &diffusion.embeddings);
     let (mut negative, mut positive) = (chunks(&settings.negative_prompt), chunks(&settings.full_prompt()));
     pad_to_same_length(&mut negative, &mut positive);
     let encoder = &diffusion.text_encoder;
