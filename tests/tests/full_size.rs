@@ -24,8 +24,11 @@ fn peak() -> f64 {
 fn a_full_size_run_stays_under_12_gib() {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Full, Stored::F16);
-    let paths =
-        DiffusionPaths { checkpoint: folder.path().into(), controlnet: folder.path().into(), vae: None };
+    let paths = DiffusionPaths {
+        checkpoint: folder.path().into(),
+        controlnet: folder.path().into(),
+        ..Default::default()
+    };
     let backend = Backend::flex();
     let mut weights = std::collections::BTreeMap::new();
     let begun = std::time::Instant::now();

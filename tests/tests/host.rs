@@ -17,22 +17,22 @@ fn tokens_are_those_of_transformers() {
     }
     let padded: Vec<u32> =
         fixture["padded"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
-    assert_eq!(tokenizer.chunks(&Prompt::parse("a photo of a cat"))[0].ids.to_vec(), padded);
+    assert_eq!(tokenizer.chunks(&Prompt::parse("a photo of a cat"), &[])[0].ids.to_vec(), padded);
 }
 
 #[test]
 fn long_and_weighted_prompts_are_cut_into_chunks() {
     let tokenizer = ClipTokenizer::new();
-    let chunks = tokenizer.chunks(&Prompt::parse(&"word ".repeat(160)));
+    let chunks = tokenizer.chunks(&Prompt::parse(&"word ".repeat(160)), &[]);
     assert_eq!(chunks.len(), 3);
     assert!(chunks.iter().all(|c| c.ids[0] == BOS && c.ids[76] == EOS));
     assert_eq!((chunks[2].ids[10] == EOS, chunks[2].ids[11]), (false, EOS));
-    let weighted = &tokenizer.chunks(&Prompt::parse("a (red:1.5) car"))[0];
+    let weighted = &tokenizer.chunks(&Prompt::parse("a (red:1.5) car"), &[])[0];
     assert_eq!(weighted.weights[..5], [1.0, 1.0, 1.5, 1.0, 1.0]);
-    let plain = &tokenizer.chunks(&Prompt::parse("a red car"))[0];
+    let plain = &tokenizer.chunks(&Prompt::parse("a red car"), &[])[0];
     assert_eq!(weighted.ids, plain.ids);
-    assert_eq!(tokenizer.chunks(&Prompt::parse("a BREAK b")).len(), 2);
-    assert_eq!(tokenizer.chunks(&Prompt::parse("")).len(), 1);
+    assert_eq!(tokenizer.chunks(&Prompt::parse("a BREAK b"), &[]).len(), 2);
+    assert_eq!(tokenizer.chunks(&Prompt::parse(""), &[]).len(), 1);
 }
 
 /// The analytic "network" of `fixtures/solvers.py`.

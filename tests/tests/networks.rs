@@ -67,7 +67,7 @@ pub fn check_all(folder: &Path, scale: Scale, device: &Device, tolerance: f32) {
             ClipTextEncoder::load(Weights::new(&*part.file, "clip", &placement), part.config.as_ref())
                 .unwrap();
         let tokens: Vec<u32> = reference.file.read("tokens").unwrap().iter().map(|t| *t as u32).collect();
-        reference.check("text_encoder", network.forward(&tokens).unwrap());
+        reference.check("text_encoder", network.forward(&tokens, &[]).unwrap());
     }
     let x = input("x", [2, 4, h, w], &placement, 1.0, 0.0);
     let text = input("text", [2, 77, width], &placement, 1.0, 0.0);

@@ -18,7 +18,7 @@ use clarifier_upscale::{
 /// The tiny networks on a device.
 pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
     write_diffusers(folder, Scale::Tiny, Stored::F32);
-    let paths = DiffusionPaths { checkpoint: folder.into(), controlnet: folder.into(), vae: None };
+    let paths = DiffusionPaths { checkpoint: folder.into(), controlnet: folder.into(), ..Default::default() };
     Models::load(backend, &UpscalerChoice::Lanczos, Some(&paths), &mut |_| ControlFlow::Continue(())).unwrap()
 }
 

@@ -3,6 +3,8 @@
 use clap::{Arg, ArgAction, Command, value_parser};
 use clarifier_upscale::{Field, Kind, Settings};
 
+use crate::adapters::Adapters;
+
 /// The whole command line.
 pub fn command() -> Command {
     Command::new("clarifier")
@@ -56,6 +58,7 @@ fn upscale() -> Command {
         .arg(file("checkpoint", "PATH", "SD 1.5: a diffusers folder or a single file [default: the store's]"))
         .arg(file("controlnet", "PATH", "The Tile ControlNet, likewise [default: the store's]"))
         .arg(file("vae", "PATH", "A VAE in place of the checkpoint's"))
+        .args(Adapters::args())
         .arg(option(
             "upscaler",
             "PATH|lite|lanczos",

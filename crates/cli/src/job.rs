@@ -6,6 +6,8 @@ use clap::ArgMatches;
 use clarifier_upscale::device::{DeviceChoice, Precision};
 use clarifier_upscale::{Settings, UpscalerChoice};
 
+use crate::adapters::Adapters;
+
 /// One call of `clarifier upscale`.
 pub struct Request {
     pub inputs: Vec<PathBuf>,
@@ -17,6 +19,7 @@ pub struct Request {
     pub checkpoint: Option<PathBuf>,
     pub controlnet: Option<PathBuf>,
     pub vae: Option<PathBuf>,
+    pub adapters: Adapters,
     pub upscaler: Option<UpscalerChoice>,
     pub diffusion: bool,
     pub device: DeviceChoice,
@@ -65,6 +68,7 @@ impl Request {
             checkpoint: path("checkpoint"),
             controlnet: path("controlnet"),
             vae: path("vae"),
+            adapters: Adapters::from_matches(matches),
             upscaler: text("upscaler").map(|t| t.parse().unwrap_or_else(|never| match never {})),
             diffusion: !matches.get_flag("no-diffusion"),
             device: parsed("device").parse()?,

@@ -1,5 +1,6 @@
 //! The program `clarifier`.
 
+mod adapters;
 mod args;
 mod crash;
 mod devices;

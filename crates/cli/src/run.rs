@@ -128,7 +128,10 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     if !request.diffusion {
         return Ok(None);
     }
-    let named = request.checkpoint.is_some() || request.controlnet.is_some() || request.vae.is_some();
+    let named = request.checkpoint.is_some()
+        || request.controlnet.is_some()
+        || request.vae.is_some()
+        || request.adapters.any();
     let checkpoint = request
         .checkpoint
         .clone()
@@ -141,7 +144,9 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
         .or_else(|| store::find("controlnet-tile"));
     match (checkpoint, controlnet) {
         (Some(checkpoint), Some(controlnet)) => {
-            Ok(Some(DiffusionPaths { checkpoint, controlnet, vae: request.vae.clone() }))
+            let (loras, embeddings) =
+                (request.adapters.loras(&request.settings, &request.tile_prompts)?, request.adapters.embeddings(&request.settings, &request.tile_prompts)?);
+            Ok(Some(DiffusionPaths { checkpoint, controlnet, vae: request.vae.clone(), loras, embeddings }))
         }
         (None, _) if named => {
             bail!("there is no checkpoint: give --checkpoint, or download one with `clarifier models pull`")

@@ -1,5 +1,7 @@
 //! CLIP's text encoder, ViT-L/14 in SD 1.x (transformers `CLIPTextModel`).
 
+use std::sync::Arc;
+
 use burn::tensor::activation::sigmoid;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Tensor, module};
@@ -125,23 +127,30 @@ impl ClipTextEncoder {
         self.config.hidden_size
     }
 
-    /// The last layer's states, after the final normalisation.
+    /// The last layer's states, after the final normalisation. `vectors` stand at their places instead of
+    /// the tokens there (textual inversion).
     ///
     /// # Shapes
-    /// At most 77 `tokens` → `[1, tokens, 768]`.
+    /// At most 77 `tokens`, `vectors` of 768 each → `[1, tokens, 768]`.
     ///
     /// # Errors
     /// [`UnknownToken`] if a token is not in the table.
     ///
     /// # Panics
-    /// If there are more tokens than positions.
-    pub fn forward(&self, tokens: &[u32]) -> Result<Tensor<3>, UnknownToken> {
+    /// If there are more tokens than positions, or a vector is of another width.
+    pub fn forward(
+        &self,
+        tokens: &[u32],
+        vectors: &[(usize, Arc<[f32]>)],
+    ) -> Result<Tensor<3>, UnknownToken> {
         let size = self.config.hidden_size;
         let mut values = Vec::with_capacity(tokens.len() * size);
         for (position, &token) in tokens.iter().enumerate() {
             let row = (token as usize) * size;
             let known = self.config.vocab_size;
-            let embedding = self.token_embedding.get(row..row + size).ok_or(UnknownToken { known, token })?;
+            let own = self.token_embedding.get(row..row + size).ok_or(UnknownToken { known, token })?;
+            let embedding = vectors.iter().find(|(at, _)| *at == position).map_or(own, |(_, vector)| vector);
+            assert_eq!(embedding.len(), size, "a vector as wide as the encoder's");
             let place = &self.position_embedding[position * size..][..size];
             values.extend(embedding.iter().zip(place).map(|(e, p)| e + p));
         }

@@ -29,6 +29,17 @@ pub enum Error {
     /// The text encoder does not fit the tokenizer.
     #[error(transparent)]
     Text(#[from] UnknownToken),
+    /// A tag in a prompt that makes no sense.
+    #[error("{0} in the prompt cannot be read; a LoRA is <lora:name> or <lora:name:0.5>")]
+    Tag(String),
+    /// A prompt names a LoRA that was not loaded with the networks.
+    #[error("the prompt names the LoRA {name:?}, which was not loaded (loaded: {loaded})")]
+    LoraMissing {
+        /// As in the prompt.
+        name: String,
+        /// Those that were.
+        loaded: String,
+    },
     /// The picture's working copy failed: the disk is full, say.
     #[error(transparent)]
     Raster(#[from] RasterError),

@@ -1,6 +1,7 @@
 //! The Clarity recipe: enlarge, then redraw with Stable Diffusion over overlapping tiles, held to the
 //! picture by the Tile ControlNet, in stages of 2×.
 
+mod adapters;
 mod autoencode;
 mod band;
 mod brownian;
@@ -30,8 +31,10 @@ mod stages;
 mod text;
 mod tiles;
 
+pub use adapters::{LoraChoice, lora_tags, mentioned_embeddings};
 pub use autoencode::{Autoencoder, Statistics};
 pub use canvas::Canvas;
+pub use clarifier_model::tokenizer::LoraTag;
 pub use diffuse::Redraw;
 pub use enlarge::{Enlarger, Enlarging};
 pub use error::Error;

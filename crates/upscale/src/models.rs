@@ -6,13 +6,18 @@ use burn::tensor::{DType, Tensor, TensorData};
 use clarifier_kernels::AttentionBudget;
 use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::controlnet::ControlNet;
+use clarifier_model::embedding::Embedding;
 use clarifier_model::esrgan::Esrgan;
-use clarifier_model::files::{Component, ComponentFile, FileError, FileKind, component, identify, open};
+use clarifier_model::files::{
+    Component, ComponentFile, FileError, FileKind, TensorFile, component, identify, open,
+};
 use clarifier_model::loader::{LoadError, Placement, Weights};
+use clarifier_model::lora::merge;
 use clarifier_model::tokenizer::ClipTokenizer;
 use clarifier_model::unet::UNet;
 use clarifier_model::vae::Vae;
 
+use crate::adapters::{LoraChoice, open_embeddings, open_loras};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
 use crate::{Error, Event, Observer};
@@ -41,7 +46,7 @@ impl std::str::FromStr for UpscalerChoice {
 }
 
 /// Where the diffusion networks are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DiffusionPaths {
     /// SD 1.5: a diffusers folder or a single file.
     pub checkpoint: PathBuf,
@@ -49,6 +54,10 @@ pub struct DiffusionPaths {
     pub controlnet: PathBuf,
     /// A VAE to take in place of the checkpoint's.
     pub vae: Option<PathBuf>,
+    /// LoRAs to merge into UNet and text encoder, in this order.
+    pub loras: Vec<LoraChoice>,
+    /// Textual inversions, which prompts use by their files' names.
+    pub embeddings: Vec<PathBuf>,
 }
 
 /// The diffusion networks.
@@ -57,6 +66,8 @@ pub struct Diffusion {
     pub tokenizer: ClipTokenizer,
     /// Tokens to embeddings, in f32.
     pub text_encoder: ClipTextEncoder,
+    /// Words that files give a meaning.
+    pub embeddings: Vec<Embedding>,
     /// The noise predictor.
     pub unet: UNet,
     /// What holds it to the picture.
@@ -158,16 +169,25 @@ impl Diffusion {
     ) -> Result<Self, Error> {
         let (half, full) = (placement(backend, dtype), placement(backend, DType::F32));
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
-        let text = component(&paths.checkpoint, Component::TextEncoder)?;
-        let unet = component(&paths.checkpoint, Component::UNet)?;
+        let mut text = component(&paths.checkpoint, Component::TextEncoder)?;
+        let mut unet = component(&paths.checkpoint, Component::UNet)?;
         let vae = component(paths.vae.as_deref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let controlnet = component(&paths.controlnet, Component::ControlNet)?;
+        let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
+        let merged = merge(text.file, unet.file, &open_loras(&paths.loras)?)?;
+        (text.file, unet.file) = (merged.text_encoder, merged.unet);
+        for message in merged.warnings {
+            if observe(Event::Warning { message }).is_break() {
+                return Err(Error::Cancelled);
+            }
+        }
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
             ClipTextEncoder::load(w, c.config.as_ref())
         })?;
         let diffusion = Self {
             tokenizer: ClipTokenizer::new(),
             text_encoder,
+            embeddings,
             vae: network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref()))?,
             controlnet: network("controlnet", &controlnet, &half, observe, |w, c| {
                 ControlNet::load(w, c.config.as_ref())
@@ -179,6 +199,12 @@ impl Diffusion {
         diffusion.check()?;
         Ok(diffusion)
     }
+}
+
+/// How many values the text encoder in `file` has for each token.
+fn token_width(file: &dyn TensorFile) -> usize {
+    let table = file.tensors().get("text_model.embeddings.token_embedding.weight");
+    table.and_then(|info| info.shape.get(1)).copied().unwrap_or_default()
 }
 
 fn network<N>(

@@ -8,6 +8,7 @@ use clarifier_raster::{Channels, Depth, Filter, Raster, StoreKind, Wrap, resize_
 use clarifier_tile::{Rect, Size};
 use serde::Serialize;
 
+use crate::adapters::check_tags;
 use crate::enlarge::{Enlarger, Enlarging, to_rgb};
 use crate::finish::Finish;
 use crate::mask::Mask;
@@ -214,7 +215,8 @@ async fn condition(
     input: Size,
 ) -> Result<Conditioning, Error> {
     let encoder = &diffusion.text_encoder;
-    let chunks = |text: &str| diffusion.tokenizer.chunks(&Prompt::parse(text));
+    check_tags(settings, places, &diffusion.paths)?;
+    let chunks = |text: &str| diffusion.tokenizer.chunks(&Prompt::parse(text), &diffusion.embeddings);
     let pair = async |prompt: &str| -> Result<_, Error> {
         let (mut negative, mut positive) = (chunks(&settings.negative_prompt), chunks(prompt));
         pad_to_same_length(&mut negative, &mut positive);

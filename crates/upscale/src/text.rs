@@ -20,7 +20,7 @@ use crate::models::read;
 pub async fn embed(encoder: &ClipTextEncoder, chunks: &[Chunk]) -> Result<Tensor<3>, Error> {
     let mut parts = Vec::with_capacity(chunks.len());
     for chunk in chunks {
-        let mut part = encoder.forward(&chunk.ids)?;
+        let mut part = encoder.forward(&chunk.ids, &chunk.vectors)?;
         if chunk.weights.iter().any(|w| *w != 1.0) {
             let (dims, device, dtype) = (part.dims(), part.device(), part.dtype());
             let mut values = read(part).await?;

@@ -18,6 +18,9 @@ pub struct Model {
     /// checked against the hash that the hub itself states for it.
     #[serde(default)]
     pub sha256_start: String,
+    /// What prompts can use by its name, which then is its file's.
+    #[serde(default)]
+    pub kind: Option<Kind>,
     /// Its licence.
     pub licence: String,
     /// Never downloaded unless named.
@@ -26,6 +29,16 @@ pub struct Model {
     /// Part of the recommended set.
     #[serde(default)]
     pub recommended: bool,
+}
+
+/// What prompts can use by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// As `<lora:name>`.
+    Lora,
+    /// As a word.
+    Embedding,
 }
 
 /// All of them.
@@ -38,6 +51,9 @@ mod tests {
     #[test]
     fn nothing_non_commercial_is_recommended_and_names_differ() {
         let models = super::models();
+        assert!(
+            models.iter().filter(|m| m.kind.is_some()).all(|m| m.file.starts_with(&format!("{}.", m.name)))
+        );
         assert!(models.iter().all(|m| !(m.recommended && m.non_commercial)));
         assert!(models.iter().enumerate().all(|(i, a)| models[..i].iter().all(|b| a.name != b.name)));
     }

@@ -12,12 +12,21 @@ use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 
 use cache::Cache;
+pub use manifest::Kind;
 use manifest::Model;
 
 /// A model's file, if it is here.
 pub fn find(name: &str) -> Option<PathBuf> {
     let model = manifest::models().into_iter().find(|m| m.name == name)?;
     Cache::from_environment().ok()?.find(&model)
+}
+
+/// The LoRAs or embeddings that the store knows: what prompts call them, and their files if they are
+/// here.
+pub fn of_kind(kind: Kind) -> Vec<(String, Option<PathBuf>)> {
+    let cache = Cache::from_environment().ok();
+    let models = manifest::models().into_iter().filter(|model| model.kind == Some(kind));
+    models.map(|model| (model.name.clone(), cache.as_ref().and_then(|cache| cache.find(&model)))).collect()
 }
 
 /// `clarifier models …`.
@@ -66,7 +75,7 @@ fn list(cache: &Cache) {
     for model in manifest::models() {
         let state = if cache.find(&model).is_some() { "here" } else { "-" };
         let set = if model.recommended { "recommended" } else { "" };
-        println!("{:<18} {:<5} {:<12} {} ({})", model.name, state, set, model.role, model.licence);
+        println!("{:<22} {:<5} {:<12} {} ({})", model.name, state, set, model.role, model.licence);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::TensorFile;
+use crate::lora::is_lora;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +62,7 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
     let tensors = file.tensors();
     let has =
         |start: &str| tensors.range(start.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(start));
-    let any = |part: &str| tensors.keys().any(|key| key.contains(part));
-    if any("lora_down.") || any("lora_A.") || any("hada_w1_a") || any("lokr_w1") || any(".lora.up.") {
+    if is_lora(file) {
         return FileKind::Lora;
     }
     if has("conditioner.embedders.") || has("model.diffusion_model.label_emb.") || has("add_embedding.") {

@@ -55,7 +55,7 @@ fn number(key: &str) -> Option<(usize, &str)> {
 
 /// A UNet's or ControlNet's key without its `model.diffusion_model.` or `control_model.`; `layers` is
 /// the number of residual blocks in each level on the way down.
-pub(super) fn unet(key: &str, layers: usize) -> Option<String> {
+pub(crate) fn unet(key: &str, layers: usize) -> Option<String> {
     if let Some(name) = exchange(key, &ENDS) {
         return Some(name);
     }

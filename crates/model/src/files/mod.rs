@@ -15,6 +15,7 @@ use std::path::Path;
 
 pub use checkpoint::{Component, ComponentFile, component};
 pub use identify::{FileKind, identify};
+pub(crate) use ldm::unet as ldm_unet;
 pub use pickle::PickleFile;
 pub use renamed::Renamed;
 pub use safetensors::SafetensorsFile;
@@ -39,6 +40,11 @@ pub trait TensorFile: Send {
     /// # Errors
     /// If the file cannot be read, or the type is none of floats or integers.
     fn read(&self, name: &str) -> Result<Vec<f32>, FileError>;
+
+    /// A text that the file's header holds beside the tensors.
+    fn metadata(&self, _key: &str) -> Option<&str> {
+        None
+    }
 }
 
 /// Bytes that can be read anywhere: a file, or a part of one in a browser.

@@ -1,6 +1,6 @@
 //! The safetensors format, read by positions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use safetensors::tensor::Metadata;
@@ -17,6 +17,7 @@ pub struct SafetensorsFile {
     tensors: BTreeMap<String, TensorInfo>,
     /// First byte and number of bytes of each tensor.
     places: BTreeMap<String, (u64, usize)>,
+    metadata: HashMap<String, String>,
 }
 
 impl SafetensorsFile {
@@ -57,7 +58,8 @@ impl SafetensorsFile {
             places.insert(key.clone(), (data + first as u64, last - first));
             tensors.insert(key, TensorInfo { dtype: format!("{:?}", info.dtype), shape: info.shape.clone() });
         }
-        Ok(Self { bytes, name: name.to_owned(), tensors, places })
+        let texts = metadata.metadata().clone().unwrap_or_default();
+        Ok(Self { bytes, name: name.to_owned(), tensors, places, metadata: texts })
     }
 }
 
@@ -79,5 +81,9 @@ impl TensorFile for SafetensorsFile {
                 "{name} is of type {dtype}, which this program does not read; take the fp16 or fp32 file"
             ),
         })
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 }

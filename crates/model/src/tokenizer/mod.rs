@@ -21,6 +21,8 @@ pub use syntax::{LoraTag, Piece, Prompt};
 pub const BOS: u32 = 49406;
 /// Ends every chunk and pads it.
 pub const EOS: u32 = 49407;
+/// A comma that ends a word.
+const COMMA: u32 = 267;
 /// Tokens in a chunk, begin and end included.
 pub const CHUNK: usize = 77;
 
@@ -82,6 +84,13 @@ impl ClipTokenizer {
         let special = ["<|startoftext|>", "<|endoftext|>"].map(|word| AddedToken::from(word, true));
         tokenizer.add_special_tokens(special).expect("they are in the vocabulary");
         Self { tokenizer }
+    }
+
+    /// Whether `name` stands in `text`, as a word of its tokens: where [`Self::chunks`] would see it.
+    pub fn mentions(&self, text: &str, name: &str) -> bool {
+        let name = self.encode(name);
+        let in_piece = |piece: &Piece| self.encode(&piece.text).windows(name.len()).any(|ids| ids == name);
+        !name.is_empty() && Prompt::parse(text).sections.iter().flatten().any(in_piece)
     }
 
     /// The tokens of `text`, without begin and end.

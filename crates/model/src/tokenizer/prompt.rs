@@ -1,6 +1,15 @@
 //! Prompts of any length, as chunks that the text encoder takes.
 
-use super::{BOS, CHUNK, ClipTokenizer, EOS, Prompt};
+use std::sync::Arc;
+
+use super::{BOS, CHUNK, COMMA, ClipTokenizer, EOS, Piece, Prompt};
+use crate::embedding::Embedding;
+
+/// Tokens between begin and end.
+const ROOM: usize = CHUNK - 2;
+/// If a chunk is full and had a comma among this many last tokens, what follows the comma moves to the
+/// next chunk (A1111's default).
+const BACKTRACK: usize = 20;
 
 /// What goes through the text encoder at once: 75 tokens between begin and end.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,41 +18,100 @@ pub struct Chunk {
     pub ids: [u32; CHUNK],
     /// What each one's embedding is multiplied by.
     pub weights: [f32; CHUNK],
+    /// Places whose token gives way to a vector of a textual inversion; ascending.
+    pub vectors: Vec<(usize, Arc<[f32]>)>,
+}
+
+/// One place of a chunk.
+#[derive(Clone)]
+struct Token {
+    id: u32,
+    weight: f32,
+    vector: Option<Arc<[f32]>>,
 }
 
 impl Chunk {
     /// Begin, up to 75 tokens, end to the end.
-    fn new(tokens: &[(u32, f32)]) -> Self {
-        let mut chunk = Self { ids: [EOS; CHUNK], weights: [1.0; CHUNK] };
+    fn new(tokens: &[Token]) -> Self {
+        let mut chunk = Self { ids: [EOS; CHUNK], weights: [1.0; CHUNK], vectors: Vec::new() };
         chunk.ids[0] = BOS;
-        for (place, (id, weight)) in tokens.iter().enumerate() {
-            chunk.ids[place + 1] = *id;
-            chunk.weights[place + 1] = *weight;
+        for (place, token) in (1..).zip(tokens) {
+            chunk.ids[place] = token.id;
+            chunk.weights[place] = token.weight;
+            chunk.vectors.extend(token.vector.clone().map(|vector| (place, vector)));
         }
         chunk
     }
 }
 
 impl ClipTokenizer {
-    /// The chunks of a prompt: every 75 tokens start another, and so does every section. There is at
-    /// least one. (A1111 also moves up to 20 tokens after the last comma into the next chunk; this
-    /// does not.)
-    pub fn chunks(&self, prompt: &Prompt) -> Vec<Chunk> {
-        let mut chunks = Vec::new();
-        for section in &prompt.sections {
-            let tokens: Vec<_> = section
-                .iter()
-                .flat_map(|piece| self.encode(&piece.text).into_iter().map(|id| (id, piece.weight)))
-                .collect();
-            chunks.extend(tokens.chunks(CHUNK - 2).map(Chunk::new));
-            if tokens.is_empty() {
-                chunks.push(Chunk::new(&[]));
+    /// The chunks of a prompt, by A1111's rules: every 75 tokens start another, at the last comma if it
+    /// is near, and so does `BREAK`; the vectors of an embedding stay together. There is at least one.
+    ///
+    /// An embedding stands where the tokens of one of its names do, the longest first.
+    pub fn chunks(&self, prompt: &Prompt, embeddings: &[Embedding]) -> Vec<Chunk> {
+        let mut words: Vec<(Vec<u32>, &Embedding)> = embeddings
+            .iter()
+            .flat_map(|e| e.names.iter().map(move |name| (self.encode(name), e)))
+            .filter(|(ids, _)| !ids.is_empty())
+            .collect();
+        words.sort_by_key(|(ids, _)| std::cmp::Reverse(ids.len()));
+        let mut filling = Filling::default();
+        for (index, section) in prompt.sections.iter().enumerate() {
+            if index > 0 {
+                filling.finish();
             }
+            section.iter().for_each(|piece| filling.add(piece, &self.encode(&piece.text), &words));
         }
-        if chunks.is_empty() {
-            chunks.push(Chunk::new(&[]));
+        if !filling.tokens.is_empty() || filling.done.is_empty() {
+            filling.finish();
         }
-        chunks
+        filling.done
+    }
+}
+
+/// The chunk being filled.
+#[derive(Default)]
+struct Filling {
+    tokens: Vec<Token>,
+    comma: Option<usize>,
+    done: Vec<Chunk>,
+}
+
+impl Filling {
+    fn finish(&mut self) {
+        self.done.push(Chunk::new(&self.tokens));
+        self.tokens.clear();
+        self.comma = None;
+    }
+
+    fn add(&mut self, piece: &Piece, ids: &[u32], words: &[(Vec<u32>, &Embedding)]) {
+        let token = |id, vector| Token { id, weight: piece.weight, vector };
+        let mut rest = ids;
+        while let Some(&id) = rest.first() {
+            let near = self.comma.filter(|comma| self.tokens.len() - comma <= BACKTRACK);
+            if id == COMMA {
+                self.comma = Some(self.tokens.len());
+            } else if let Some(comma) = near.filter(|_| self.tokens.len() == ROOM) {
+                let moved = self.tokens.split_off(comma + 1);
+                self.finish();
+                self.tokens = moved;
+            }
+            if self.tokens.len() == ROOM {
+                self.finish();
+            }
+            let word = words.iter().find(|(name, _)| rest.starts_with(name));
+            let Some((name, embedding)) = word else {
+                self.tokens.push(token(id, None));
+                rest = &rest[1..];
+                continue;
+            };
+            if self.tokens.len() + embedding.vectors.len() > ROOM {
+                self.finish();
+            }
+            self.tokens.extend(embedding.vectors.iter().map(|v| token(EOS, Some(v.clone()))));
+            rest = &rest[name.len()..];
+        }
     }
 }
 
