@@ -5,6 +5,8 @@ mod crash;
 mod devices;
 mod job;
 mod output;
+mod picture;
+mod planning;
 mod progress;
 mod run;
 mod store;

@@ -4,23 +4,16 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
-use clarifier_upscale::device::{Backend, choose};
-use clarifier_upscale::{
-    DiffusionPaths, Error, Event, Job, Models, Plan, Settings, UpscalerChoice, output_size, speed,
-    upscale as run_engine,
-};
+use anyhow::{Result, bail};
+use clarifier_upscale::device::choose;
+use clarifier_upscale::{DiffusionPaths, Error, Event, Models, Settings, UpscalerChoice};
 
 use crate::job::Request;
-use crate::output::target;
-use crate::progress::{Progress, Style, human, print_json};
+use crate::picture::{One, prepare};
+use crate::planning::Planning;
+use crate::progress::{Progress, Style, print_json};
 use crate::{Outcome, store};
-
-/// Working copies up to this many bytes stay in memory.
-const SCRATCH_IN_MEMORY: u64 = 2 << 30;
 
 /// Enlarge every input; one that fails does not stop the others.
 pub fn upscale(request: &Request) -> Result<Outcome> {
@@ -68,7 +61,8 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
         let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
         let seed = if drawn { seed(&request.settings) } else { first_seed };
         let mut progress = Progress::new(style, cancel.clone());
-        let one = One { request, backend: &backend, diffusion: paths.is_some(), seed, style };
+        let planning = Planning { request, backend: &backend, diffusion: paths.is_some(), style };
+        let one = One { planning, seed };
         let prepared = first.take().map_or_else(|| prepare(request, input), Ok);
         let result = prepared.and_then(|prepared| {
             if !taken.insert(prepared.path.clone()) {
@@ -166,155 +160,4 @@ fn seed(settings: &Settings) -> u64 {
         // Short enough to be typed again.
         (now.as_nanos() as u64 ^ u64::from(std::process::id()) << 20) % (1 << 32)
     })
-}
-
-/// A picture that was read, and where its result goes.
-struct Prepared {
-    picture: Raster,
-    path: PathBuf,
-    format: Format,
-}
-
-/// Read the picture and check where its result goes.
-fn prepare(request: &Request, input: &Path) -> Result<Prepared> {
-    let decoded = open(input, &StoreKind::Memory)?;
-    let warn = |file: &Path, warning: &str| {
-        let message = format!("{}: {warning}", file.display());
-        match (request.json, request.quiet) {
-            (true, _) => print_json(&Event::Warning { message }),
-            (_, true) => {}
-            _ => eprintln!("warning: {message}"),
-        }
-    };
-    decoded.warnings.iter().for_each(|warning| warn(input, warning));
-    let (path, format) = target(request, input, decoded.format)?;
-    format.losses(&decoded.raster).iter().for_each(|loss| warn(&path, loss));
-    let size = output_size(decoded.raster.size(), request.settings.upscale_factor);
-    format.check_size(size).with_context(|| path.display().to_string())?;
-    Ok(Prepared { picture: decoded.raster, path, format })
-}
-
-/// One picture of a batch.
-struct One<'a> {
-    request: &'a Request,
-    backend: &'a Backend,
-    diffusion: bool,
-    seed: u64,
-    style: Style,
-}
-
-impl One<'_> {
-    fn run(
-        &self,
-        models: &mut Models,
-        input: &Path,
-        prepared: Prepared,
-        progress: &mut Progress,
-    ) -> Result<()> {
-        let Self { request, seed, .. } = *self;
-        let begun = Instant::now();
-        let Prepared { picture, path, format } = prepared;
-        let (settings, plan) = self.plan(models, &picture)?;
-        if request.dry_run {
-            return self.show(&plan, input, &path);
-        }
-        if self.style == Style::Human && request.verbose {
-            eprintln!("settings: {}", serde_json::to_string(&settings)?);
-            eprintln!("plan: {}", serde_json::to_string(&plan)?);
-        }
-        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
-            StoreKind::Memory
-        } else {
-            StoreKind::File(std::env::temp_dir())
-        };
-        let size = output_size(picture.size(), settings.upscale_factor);
-        let depth = if format.keeps_sixteen_bits() { picture.depth() } else { Depth::Eight };
-        let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
-        let job = Job { seed, noise: request.noise.clone(), scratch };
-        let report =
-            pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
-                progress.observe(event)
-            }))?;
-        let options = EncodeOptions { jpeg_quality: request.jpeg_quality, depth };
-        save(&result, &path, format, &options, request.overwrite)?;
-        progress.finish();
-        match self.style {
-            Style::Json => print_json(&serde_json::json!({
-                "event": "done", "input": input, "output": path, "width": size.width, "height": size.height,
-                "seed": report.seed, "diffusion": report.diffusion, "seconds": begun.elapsed().as_secs_f64(),
-            })),
-            Style::Human => {
-                let seed = if report.diffusion { format!(", seed {seed}") } else { String::new() };
-                eprintln!("{}: {size} in {}{seed}", path.display(), human(begun.elapsed()));
-            }
-            Style::Quiet => {}
-        }
-        Ok(())
-    }
-
-    /// The plan, with smaller tiles if the memory limit asks for them.
-    fn plan(&self, models: &Models, picture: &Raster) -> Result<(Settings, Plan)> {
-        let mut settings = self.request.settings.clone();
-        loop {
-            let plan = Plan::new(self.backend, &models.enlarger, self.diffusion, picture.size(), &settings);
-            let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
-                return Ok((settings, plan));
-            };
-            // The smallest tile that still shows the networks what it is of, unless the user's is smaller.
-            let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
-            if !self.diffusion || settings.vae_tile <= 128 {
-                bail!(
-                    "--memory-limit: this needs about {} MB even with the smallest tiles, and the limit is {} MB",
-                    plan.peak_memory / 1_000_000,
-                    limit / 1_000_000
-                );
-            }
-            settings.vae_tile = smaller(settings.vae_tile, 128);
-            settings.tile_width = smaller(settings.tile_width, 32);
-            settings.tile_height = smaller(settings.tile_height, 32);
-            let side = settings.tile_width.min(settings.tile_height);
-            settings.tile_overlap = settings.tile_overlap.min(side / 2);
-        }
-    }
-
-    fn show(&self, plan: &Plan, input: &Path, output: &Path) -> Result<()> {
-        // Measured only for diffusion, beside which all else is quick.
-        let seconds = match self.diffusion {
-            true => Some(plan.seconds(pollster::block_on(speed(self.backend))?)),
-            false => None,
-        };
-        if self.style == Style::Json {
-            print_json(&serde_json::json!({
-                "event": "plan", "input": input, "output": output, "plan": plan, "seconds": seconds,
-            }));
-            return Ok(());
-        }
-        println!("{} → {}", input.display(), output.display());
-        println!("  device: {}, {}", plan.device, plan.precision);
-        for (index, stage) in plan.stages.iter().enumerate() {
-            print!(
-                "  stage {}: {} × {}, {} tiles enlarged",
-                index + 1,
-                stage.width,
-                stage.height,
-                stage.enlarger_tiles
-            );
-            match stage.steps {
-                0 => println!(", not redrawn"),
-                steps => println!(
-                    ", {steps} steps × {} tiles of {} × {} latents",
-                    stage.diffusion_tiles, stage.tile.0, stage.tile.1
-                ),
-            }
-        }
-        println!(
-            "  memory: about {} MB, of which {} MB working copies of the picture",
-            plan.peak_memory / 1_000_000,
-            plan.scratch / 1_000_000
-        );
-        if let Some(seconds) = seconds {
-            println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
-        }
-        Ok(())
-    }
 }
