@@ -80,7 +80,7 @@ impl One<'_> {
             pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
                 progress.observe(event)
             }))?;
-        let options = EncodeOptions { jpeg_quality: request.jpeg_quality, depth };
+        let options = EncodeOptions { jpeg_quality: request.jpeg_quality, depth, ..EncodeOptions::default() };
         save(&result, &path, format, &options, request.overwrite)?;
         progress.finish();
         match planning.style {
