@@ -49,7 +49,7 @@ fn a_full_size_run_stays_under_12_gib() {
     input.write(0, 0, &Planes::new(size, 3, values)).unwrap();
     let mut output = Raster::new(&StoreKind::Memory, size.times(2), Channels::Rgb, Depth::Eight).unwrap();
     let settings = Settings { num_inference_steps: 6, denoise_strength: 0.4, ..Settings::default() };
-    let job = Job { seed: 1, noise: None, scratch: StoreKind::Memory };
+    let job = Job { seed: 1, noise: None, scratch: StoreKind::Memory, previews: false };
     let begun = std::time::Instant::now();
     let mut observe = |event| {
         println!("{:6.1} s, {:.2} GiB: {event:?}", begun.elapsed().as_secs_f64(), peak());

@@ -26,7 +26,7 @@ pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
 pub fn run(models: &mut Models, input: &Raster, settings: &Settings, noise: Option<&Path>) -> Planes {
     let size = output_size(input.size(), settings.upscale_factor);
     let mut output = Raster::new(&StoreKind::Memory, size, input.channels(), Depth::Eight).unwrap();
-    let job = Job { seed: 7, noise: noise.map(Into::into), scratch: StoreKind::Memory };
+    let job = Job { seed: 7, noise: noise.map(Into::into), scratch: StoreKind::Memory, previews: false };
     pollster::block_on(upscale(models, input, &mut output, settings, &job, &mut |_| {
         ControlFlow::Continue(())
     }))
@@ -206,7 +206,7 @@ fn a_run_can_be_cancelled_at_any_event() {
     let settings = fixture_settings(SolverKind::Ddim);
     let mut output =
         Raster::new(&StoreKind::Memory, output_size(input.size(), 2.0), Channels::Rgb, Depth::Eight).unwrap();
-    let job = Job { seed: 7, noise: None, scratch: StoreKind::Memory };
+    let job = Job { seed: 7, noise: None, scratch: StoreKind::Memory, previews: false };
     let mut seen = 0;
     let result =
         pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut |event| {
@@ -219,4 +219,54 @@ fn a_run_can_be_cancelled_at_any_event() {
         }));
     assert!(matches!(result, Err(clarifier_upscale::Error::Cancelled)));
     assert!(seen < 12, "{seen} events: it went on");
+}
+
+#[test]
+fn previews_are_the_tiles_of_each_stages_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    let input = smooth(Size::new(70, 50));
+    let settings = Settings {
+        upscale_factor: 3.0,
+        tile_width: 12,
+        tile_height: 10,
+        tile_overlap: 4,
+        ..fixture_settings(SolverKind::Ddim)
+    };
+    let size = output_size(input.size(), 3.0);
+    let mut output = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
+    let job = Job { seed: 7, noise: None, scratch: StoreKind::Memory, previews: true };
+    let (mut tiles, mut last, mut stage) = ([0, 0, 0], Vec::new(), 0);
+    pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut |event| {
+        match event {
+            Event::Stage { stage: n, .. } => stage = n,
+            Event::Preview(preview) => {
+                tiles[stage] += 1;
+                assert!(preview.pixels.len() == 3 * (preview.width * preview.height) as usize);
+                if stage == 2 {
+                    last.push(preview);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    let grid = |w: u32, h: u32| {
+        TileGrid::new(Size::new(w.div_ceil(8), h.div_ceil(8)), Size::new(12, 10), 4).unwrap()
+    };
+    assert_eq!(tiles, [0, grid(140, 100).len(), grid(210, 150).len()]);
+    // The last one lies in the corner, and is what the result has there.
+    let preview = last.last().unwrap();
+    assert_eq!((preview.row, preview.column), (preview.rows, preview.columns));
+    let (x, y) = (size.width - preview.width, size.height - preview.height);
+    let expected = output.read(clarifier_tile::Rect::new(x, y, Size::new(preview.width, preview.height)));
+    let expected = expected.unwrap();
+    for (i, pixel) in preview.pixels.chunks_exact(3).enumerate() {
+        for (c, value) in pixel.iter().enumerate() {
+            let level = (expected.plane(c)[i] * 255.0).round() as i32;
+            // The working copy has 16 bits, which are rounded once here and once there.
+            assert!((level - i32::from(*value)).abs() <= 1);
+        }
+    }
 }

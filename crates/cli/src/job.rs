@@ -3,15 +3,23 @@
 use std::path::PathBuf;
 
 use clap::ArgMatches;
+use clarifier_raster::{Chroma, Depth, Format};
 use clarifier_upscale::device::{DeviceChoice, Precision};
 use clarifier_upscale::{Settings, UpscalerChoice};
+
+use crate::names::Pattern;
 
 /// One call of `clarifier upscale`.
 pub struct Request {
     pub inputs: Vec<PathBuf>,
     pub output: Option<PathBuf>,
     pub output_dir: Option<PathBuf>,
+    pub work_dir: Option<PathBuf>,
+    pub name: Option<Pattern>,
+    pub format: Option<Format>,
+    pub recursive: bool,
     pub overwrite: bool,
+    pub skip_existing: bool,
     pub settings: Settings,
     pub reuse_seed: bool,
     pub checkpoint: Option<PathBuf>,
@@ -24,6 +32,9 @@ pub struct Request {
     pub memory_limit: Option<u64>,
     pub noise: Option<PathBuf>,
     pub jpeg_quality: u8,
+    pub jpeg_chroma: Chroma,
+    /// As the input's, if the user did not say.
+    pub depth: Option<Depth>,
     pub dry_run: bool,
     pub json: bool,
     pub quiet: bool,
@@ -59,7 +70,12 @@ impl Request {
             inputs,
             output,
             output_dir: path("output-dir"),
+            work_dir: path("work-dir"),
+            name: text("name").map(Pattern::parse).transpose()?,
+            format: text("format").map(format),
+            recursive: matches.get_flag("recursive"),
             overwrite: matches.get_flag("overwrite"),
+            skip_existing: matches.get_flag("skip-existing"),
             settings,
             reuse_seed: matches.get_flag("reuse-seed"),
             checkpoint: path("checkpoint"),
@@ -72,12 +88,27 @@ impl Request {
             memory_limit: text("memory-limit").map(bytes).transpose()?,
             noise: path("noise"),
             jpeg_quality: *matches.get_one("jpeg-quality").expect("it has a default"),
+            jpeg_chroma: match parsed("jpeg-chroma") {
+                "420" | "4:2:0" => Chroma::Quarter,
+                "422" | "4:2:2" => Chroma::Half,
+                _ => Chroma::Full,
+            },
+            depth: match parsed("output-depth") {
+                "8" => Some(Depth::Eight),
+                "16" => Some(Depth::Sixteen),
+                _ => None,
+            },
             dry_run: matches.get_flag("dry-run"),
             json: matches.get_flag("json"),
             quiet: matches.get_flag("quiet"),
             verbose: matches.get_flag("verbose"),
         })
     }
+}
+
+/// Of an extension that clap has allowed.
+fn format(extension: &str) -> Format {
+    Format::from_path(&PathBuf::from("it").with_extension(extension)).expect("an extension of a format's")
 }
 
 /// `8G`, `512M`, `1.5GB` or a number of bytes.

@@ -1,98 +1,129 @@
 //! One picture of a batch, from reading it to its result.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
-use clarifier_upscale::{Event, Job, Models, output_size, upscale as run_engine};
+use anyhow::Result;
+use clarifier_raster::{Depth, EncodeOptions, Raster, StoreKind, open, save};
+use clarifier_upscale::{Error, Job, Models, check_noise_file, output_size, stages, upscale as run_engine};
 
+use crate::batch::Item;
 use crate::job::Request;
-use crate::output::target;
 use crate::planning::Planning;
-use crate::progress::{Progress, Style, human, print_json};
+use crate::progress::{Progress, Style, human, print_json, warn};
+use crate::work_dir::WorkDir;
 
 /// Working copies up to this many bytes stay in memory.
 const SCRATCH_IN_MEMORY: u64 = 2 << 30;
 
-/// A picture that was read, and where its result goes.
+/// A picture that was read.
 pub struct Prepared {
     pub picture: Raster,
-    pub path: PathBuf,
-    pub format: Format,
+    /// What its result's format leaves out, said already.
+    losses: Vec<String>,
 }
 
-/// Read the picture and check where its result goes.
-pub fn prepare(request: &Request, input: &Path) -> Result<Prepared> {
+/// Read the picture, and say what is lost of it.
+pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared> {
+    let (input, target) = (&item.input.path, &item.target);
     let decoded = open(input, &StoreKind::Memory)?;
-    let warn = |file: &Path, warning: &str| {
-        let message = format!("{}: {warning}", file.display());
-        match (request.json, request.quiet) {
-            (true, _) => print_json(&Event::Warning { message }),
-            (_, true) => {}
-            _ => eprintln!("warning: {message}"),
-        }
-    };
-    decoded.warnings.iter().for_each(|warning| warn(input, warning));
-    let (path, format) = target(request, input, decoded.format)?;
-    format.losses(&decoded.raster).iter().for_each(|loss| warn(&path, loss));
-    let size = output_size(decoded.raster.size(), request.settings.upscale_factor);
-    format.check_size(size).with_context(|| path.display().to_string())?;
-    Ok(Prepared { picture: decoded.raster, path, format })
+    let picture = decoded.raster;
+    let mut losses = target.format.losses(&picture);
+    if request.depth == Some(Depth::Eight) && picture.depth() == Depth::Sixteen {
+        losses.retain(|loss| !loss.contains("16 are reduced"));
+    }
+    for (file, message) in decoded
+        .warnings
+        .iter()
+        .map(|warning| (input, warning))
+        .chain(losses.iter().map(|loss| (&target.path, loss)))
+    {
+        warn(style, &format!("{}: {message}", file.display()));
+    }
+    if let Some(noise) = &request.noise {
+        let first = stages(picture.size(), request.settings.upscale_factor, 0.0, 0).remove(0);
+        check_noise_file(noise, first.to)?;
+    }
+    Ok(Prepared { picture, losses })
 }
 
 /// One picture of a batch.
 pub struct One<'a> {
-    pub planning: Planning<'a>,
-    pub seed: u64,
+    pub planning: &'a Planning<'a>,
+    pub item: &'a Item,
 }
 
 impl One<'_> {
+    /// Enlarge it and write the result.
     pub fn run(
         &self,
         models: &mut Models,
-        input: &Path,
         prepared: Prepared,
         progress: &mut Progress,
+        work: &mut Option<WorkDir>,
     ) -> Result<()> {
-        let Self { planning, seed } = self;
-        let request = planning.request;
+        let Self { planning, item } = self;
+        let (request, target, seed) = (planning.request, &item.target, item.seed);
         let begun = Instant::now();
-        let Prepared { picture, path, format } = prepared;
-        let (settings, plan) = planning.plan(models, &picture)?;
+        let Prepared { picture, losses } = prepared;
+        let (settings, plan) = planning.plan(models, picture.size())?;
         if request.dry_run {
-            return planning.show(&plan, input, &path);
+            return planning.show(&plan, &item.input.path, &target.path);
         }
         if planning.style == Style::Human && request.verbose {
             eprintln!("settings: {}", serde_json::to_string(&settings)?);
             eprintln!("plan: {}", serde_json::to_string(&plan)?);
         }
+        if let Some(work) = work {
+            work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
+            work.log(&format!("plan: {}", serde_json::to_string(&plan)?));
+        }
         let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
             StoreKind::Memory
         } else {
-            StoreKind::File(std::env::temp_dir())
+            StoreKind::File(request.work_dir.clone().unwrap_or_else(std::env::temp_dir))
         };
         let size = output_size(picture.size(), settings.upscale_factor);
-        let depth = if format.keeps_sixteen_bits() { picture.depth() } else { Depth::Eight };
+        let depth = match request.depth.unwrap_or(picture.depth()) {
+            Depth::Sixteen if target.format.keeps_sixteen_bits() => Depth::Sixteen,
+            _ => Depth::Eight,
+        };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
-        let job = Job { seed: *seed, noise: request.noise.clone(), scratch };
+        let job = Job { seed, noise: request.noise.clone(), scratch, previews: work.is_some() };
         let report =
             pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
+                if let Some(work) = work {
+                    work.observe(&event);
+                }
                 progress.observe(event)
             }))?;
-        let options = EncodeOptions { jpeg_quality: request.jpeg_quality, depth, ..EncodeOptions::default() };
-        save(&result, &path, format, &options, request.overwrite)?;
+        // The input's own is not how this was made.
+        result.metadata.recipe = None;
+        for loss in target.format.losses(&result).iter().filter(|loss| !losses.contains(loss)) {
+            progress.warn(&format!("{}: {loss}", target.path.display()));
+        }
+        // Since the last tile, nobody has asked.
+        if progress.is_cancelled() {
+            return Err(Error::Cancelled.into());
+        }
+        let options =
+            EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
+        save(&result, &target.path, target.format, &options, request.overwrite)?;
         progress.finish();
+        let seconds = begun.elapsed();
         match planning.style {
             Style::Json => print_json(&serde_json::json!({
-                "event": "done", "input": input, "output": path, "width": size.width, "height": size.height,
-                "seed": report.seed, "diffusion": report.diffusion, "seconds": begun.elapsed().as_secs_f64(),
+                "event": "done", "input": item.input.path, "output": target.path, "width": size.width,
+                "height": size.height, "seed": report.seed, "diffusion": report.diffusion,
+                "seconds": seconds.as_secs_f64(),
             })),
             Style::Human => {
                 let seed = if report.diffusion { format!(", seed {seed}") } else { String::new() };
-                eprintln!("{}: {size} in {}{seed}", path.display(), human(begun.elapsed()));
+                eprintln!("{}: {size} in {}{seed}", target.path.display(), human(seconds));
             }
             Style::Quiet => {}
+        }
+        if let Some(work) = work {
+            work.log(&format!("written: {}, {size}, in {}", target.path.display(), human(seconds)));
         }
         Ok(())
     }

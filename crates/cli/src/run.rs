@@ -1,22 +1,37 @@
 //! `clarifier upscale`.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use clarifier_upscale::device::choose;
-use clarifier_upscale::{DiffusionPaths, Error, Event, Models, Settings, UpscalerChoice};
+use clarifier_upscale::{DiffusionPaths, Error, Event, Models, UpscalerChoice};
 
+use crate::batch::{Item, check};
 use crate::job::Request;
 use crate::picture::{One, prepare};
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, print_json};
+use crate::summary::Summary;
+use crate::work_dir::WorkDir;
 use crate::{Outcome, store};
 
 /// Enlarge every input; one that fails does not stop the others.
 pub fn upscale(request: &Request) -> Result<Outcome> {
+    let work_dir = request.work_dir.as_deref().filter(|_| !request.dry_run);
+    let mut work = work_dir.map(|folder| WorkDir::open(folder, request)).transpose()?;
+    let result = all(request, &mut work);
+    if let Some(work) = &mut work {
+        work.finish(&match &result {
+            Ok(summary) => summary.state(),
+            Err(error) => format!("failed: {error:#}"),
+        });
+    }
+    Ok(result?.finish())
+}
+
+fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
     let style = match (request.json, request.quiet) {
         (true, _) => Style::Json,
         (_, true) => Style::Quiet,
@@ -28,8 +43,15 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
         }
     };
     let cancel = cancel_on_ctrl_c()?;
+    let (items, mut summary) = check(request, style)?;
+    if items.is_empty() {
+        return Ok(summary);
+    }
     let backend = pollster::block_on(choose(request.device, request.precision))?;
     say(&format!("device: {}", backend.reason));
+    if let Some(work) = work {
+        work.log(&format!("device: {}", backend.reason));
+    }
     let paths = diffusion_paths(request)?;
     if request.diffusion && paths.is_none() {
         let note =
@@ -42,65 +64,60 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
     let upscaler = request.upscaler.clone().unwrap_or_else(|| {
         store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File)
     });
-    let mut progress = Progress::new(style, cancel.clone());
-    // Pictures are looked at before gigabytes of weights are read.
-    let mut first = match &request.inputs[..] {
-        [input] => Some(prepare(request, input)?),
+    // A single picture is read before gigabytes of weights are.
+    let mut first = match &items[..] {
+        [item] => match prepare(request, item, style) {
+            Ok(prepared) => Some(prepared),
+            Err(error) => {
+                summary.failed(&item.input.path, &error);
+                return Ok(summary);
+            }
+        },
         _ => None,
     };
+    let mut progress = Progress::new(style, cancel.clone());
     let load = if request.dry_run { None } else { paths.as_ref() };
-    let loaded = Models::load(&backend, &upscaler, load, &mut |event| progress.observe(event));
+    let loaded = Models::load(&backend, &upscaler, load, &mut |event| {
+        if let Some(work) = work {
+            work.observe(&event);
+        }
+        progress.observe(event)
+    });
     let mut models = match loaded {
-        Err(Error::Cancelled) => return Ok(cancelled(style, 0)),
+        Err(Error::Cancelled) => {
+            summary.cancelled();
+            return Ok(summary);
+        }
         other => other?,
     };
     progress.finish();
-    let (mut done, mut taken) = (0, HashSet::new());
-    let first_seed = seed(&request.settings);
-    for (index, input) in request.inputs.iter().enumerate() {
-        let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
-        let seed = if drawn { seed(&request.settings) } else { first_seed };
+    let planning = Planning { request, backend: &backend, diffusion: paths.is_some(), style };
+    if let Some(work) = work {
+        let plan = |item: &Item| planning.plan(&models, item.header.size).map(|(_, plan)| plan).ok();
+        work.begin(items.iter().map(plan).collect());
+    }
+    for (index, item) in items.iter().enumerate() {
         let mut progress = Progress::new(style, cancel.clone());
-        let planning = Planning { request, backend: &backend, diffusion: paths.is_some(), style };
-        let one = One { planning, seed };
-        let prepared = first.take().map_or_else(|| prepare(request, input), Ok);
-        let result = prepared.and_then(|prepared| {
-            if !taken.insert(prepared.path.clone()) {
-                bail!("{}: an earlier picture of this batch has that name already", prepared.path.display());
-            }
-            one.run(&mut models, input, prepared, &mut progress)
-        });
+        if let Some(work) = work {
+            work.picture(index, item);
+        }
+        let prepared = first.take().map_or_else(|| prepare(request, item, style), Ok);
+        let one = One { planning: &planning, item };
+        let result = prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work));
         progress.finish();
+        if let (Some(work), Err(error)) = (work.as_mut(), &result) {
+            work.log(&format!("error: {error:#}"));
+        }
         match result {
-            Ok(()) => done += 1,
+            Ok(()) => summary.done(),
             Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => {
-                return Ok(cancelled(style, done));
+                summary.cancelled();
+                break;
             }
-            Err(error) => {
-                let message = format!("{error:#}");
-                eprintln!("error: {message}");
-                if style == Style::Json {
-                    print_json(&serde_json::json!({ "event": "error", "input": input, "message": message }));
-                }
-            }
+            Err(error) => summary.failed(&item.input.path, &error),
         }
     }
-    if request.inputs.len() > 1 {
-        say(&format!("{done} of {} pictures done", request.inputs.len()));
-    }
-    Ok(if done == request.inputs.len() { Outcome::Done } else { Outcome::Failed })
-}
-
-/// Say that the user stopped it, after `done` whole results.
-fn cancelled(style: Style, done: usize) -> Outcome {
-    match done {
-        0 => eprintln!("cancelled; no result was written"),
-        _ => eprintln!("cancelled; only the {done} pictures before this one were written"),
-    }
-    if style == Style::Json {
-        print_json(&serde_json::json!({ "event": "cancelled", "done": done }));
-    }
-    Outcome::Cancelled
+    Ok(summary)
 }
 
 /// The first Ctrl-C asks the engine to stop at the next tile, the second ends the program.
@@ -151,13 +168,4 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
 fn beside(checkpoint: Option<&Path>) -> Option<PathBuf> {
     let checkpoint = checkpoint?;
     checkpoint.join("controlnet").is_dir().then(|| checkpoint.to_owned())
-}
-
-/// A seed of the user's, or one drawn from the clock.
-fn seed(settings: &Settings) -> u64 {
-    u64::try_from(settings.seed).unwrap_or_else(|_| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        // Short enough to be typed again.
-        (now.as_nanos() as u64 ^ u64::from(std::process::id()) << 20) % (1 << 32)
-    })
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::autoencode::{decode, encode, latent_size};
 use crate::enlarge::{Enlarger, enlarge, to_rgb};
+use crate::preview::previews;
 use crate::{
     Conditioning, Diffusion, Error, Event, HintSource, Models, Observer, Settings, Solver, Stage, diffuse,
     embed, noise, noise_from_file, stages,
@@ -23,6 +24,8 @@ pub struct Job {
     pub noise: Option<PathBuf>,
     /// Where working copies are kept.
     pub scratch: StoreKind,
+    /// Whether to tell of the tiles of each stage's result ([`Event::Preview`]).
+    pub previews: bool,
 }
 
 /// What a run did.
@@ -81,6 +84,9 @@ pub async fn upscale(
             let noise = if index == 0 { job.noise.clone() } else { None };
             let redraw = Redraw { backend: &models.backend, settings, job, stage, noise };
             redraw.run(diffusion, &picture, &mut guess, conditioning, observe).await?;
+        }
+        if job.previews {
+            previews(&guess, settings, observe)?;
         }
         picture = guess;
     }
