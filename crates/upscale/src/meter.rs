@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn it_rises_from_nothing_to_all_by_the_work() {
         let settings = Settings { upscale_factor: 3.0, ..Settings::default() };
-        let plan = Plan::new(&Backend::flex(), &Enlarger::Lanczos, true, Size::new(600, 400), &settings);
+        let plan = Plan::new(&Backend::flex(), &Enlarger::Lanczos, true, Size::new(1200, 1000), &settings);
         let mut meter = Meter::new(&plan);
         let mut shares = vec![meter.done()];
         for stage in 1..=2 {
