@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
-use clarifier_upscale::{LoraChoice, LoraTag, Settings, TilePrompts, lora_tags, mentioned_embeddings};
+use clarifier_upscale::{
+    LoraChoice, LoraTag, Preset, Recipe, RecipeLora, Settings, TilePrompts, lora_tags, mentioned_embeddings,
+};
 
 use crate::store::{self, Kind};
 
@@ -20,6 +22,12 @@ pub struct Adapters {
     lora_dir: Option<PathBuf>,
     embeddings: Vec<PathBuf>,
     embedding_dir: Option<PathBuf>,
+    /// What a preset would like, `name:scale`, used where it is here and the user says nothing else.
+    suggested: Vec<String>,
+    /// Names of embeddings that a preset's prompts use.
+    suggested_embeddings: Vec<String>,
+    /// The preset's name.
+    preset: String,
 }
 
 impl Adapters {
@@ -58,7 +66,60 @@ impl Adapters {
             lora_dir: path("lora-dir"),
             embeddings: matches.get_many("embedding").into_iter().flatten().cloned().collect(),
             embedding_dir: path("embedding-dir"),
+            ..Self::default()
         }
+    }
+
+    /// Use what `preset`, called `name`, goes with, as far as it is here.
+    pub fn suggest(&mut self, name: &str, preset: &Preset) {
+        self.preset = name.to_owned();
+        self.suggested.clone_from(&preset.loras);
+        self.suggested_embeddings.clone_from(&preset.embeddings);
+    }
+
+    /// Use what `recipe` was made with, beside what its prompts name.
+    pub fn repeat(&mut self, recipe: &Recipe) {
+        let tags = lora_tags(&recipe.settings, &recipe.tile_prompts).unwrap_or_default();
+        for RecipeLora { file, scale } in &recipe.models.loras {
+            let name = stem(Path::new(&file.name));
+            let given = |text: &String| stem(Path::new(split_scale(text).0)).eq_ignore_ascii_case(&name);
+            let tagged = tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(&name));
+            if !tagged && !self.loras.iter().any(given) {
+                self.loras.push(format!("{name}:{scale}"));
+            }
+        }
+    }
+
+    /// The suggestions that the user leaves room for: name and scale.
+    fn welcome(&self, tags: &[LoraTag]) -> Vec<(&str, f32)> {
+        let taken = |name: &str| {
+            let given = |text: &String| stem(Path::new(split_scale(text).0)).eq_ignore_ascii_case(name);
+            tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(name)) || self.loras.iter().any(given)
+        };
+        self.suggested.iter().map(|text| split_scale(text)).filter(|(name, _)| !taken(name)).collect()
+    }
+
+    /// What the preset would like and is not here, in sentences.
+    pub fn missing(&self, settings: &Settings, places: &TilePrompts) -> Vec<String> {
+        let tags = lora_tags(settings, places).unwrap_or_default();
+        let mut list = Vec::new();
+        if let Ok(library) = Library::new(Kind::Lora, self.lora_dir.as_deref()) {
+            let missing = self.welcome(&tags).into_iter().filter(|(name, _)| library.find(name).is_err());
+            list.extend(missing.map(|(name, _)| (name.to_owned(), "LoRA")));
+        }
+        let here = self.embeddings(settings, places).unwrap_or_default();
+        let missing = self.suggested_embeddings.iter().filter(|name| {
+            !here.iter().any(|file| stem(file).eq_ignore_ascii_case(name))
+                && settings.negative_prompt.contains(*name)
+        });
+        list.extend(missing.map(|name| (name.clone(), "embedding")));
+        let say = |(name, kind): (String, &str)| {
+            format!(
+                "the preset {} goes with the {kind} {name}, which is not here; `clarifier models pull {name}` downloads it",
+                self.preset
+            )
+        };
+        list.into_iter().map(say).collect()
     }
 
     /// Whether any was given that only diffusion can use.
@@ -80,7 +141,12 @@ impl Adapters {
             let path = if path.exists() { path.to_owned() } else { library.find(name)? };
             choices.push(LoraChoice::new(path, scale));
         }
-        for LoraTag { name, scale, text_scale } in lora_tags(settings, places)? {
+        let tags = lora_tags(settings, places)?;
+        for (name, scale) in self.welcome(&tags) {
+            // Without it the preset still works; `missing` says so.
+            choices.extend(library.find(name).ok().map(|path| LoraChoice::new(path, scale)));
+        }
+        for LoraTag { name, scale, text_scale } in tags {
             choices.push(LoraChoice { path: library.find(&name)?, scale, text_scale });
         }
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -249,14 +315,14 @@ mod tests {
             lora_dir: Some(folder.path().into()),
             ..Adapters::default()
         };
-        let plain = Settings::default();
-        assert_eq!(adapters.loras(&plain).unwrap(), [LoraChoice::new(&path, 0.5)]);
+        let (plain, none) = (Settings::default(), TilePrompts::default());
+        assert_eq!(adapters.loras(&plain, &none).unwrap(), [LoraChoice::new(&path, 0.5)]);
         let tagged = Settings { negative_prompt: "<lora:x:1>".into(), ..plain };
-        assert!(adapters.loras(&tagged).unwrap_err().to_string().contains("asked for twice"));
+        assert!(adapters.loras(&tagged, &none).unwrap_err().to_string().contains("asked for twice"));
         let only_tag = Adapters { loras: Vec::new(), ..adapters };
-        assert_eq!(only_tag.loras(&tagged).unwrap(), [LoraChoice::new(&path, 1.0)]);
+        assert_eq!(only_tag.loras(&tagged, &none).unwrap(), [LoraChoice::new(&path, 1.0)]);
         let bad = Settings { prompt: "<lora:x:much>".into(), ..Settings::default() };
-        assert!(only_tag.loras(&bad).unwrap_err().to_string().contains("<lora:x:much>"));
+        assert!(only_tag.loras(&bad, &none).unwrap_err().to_string().contains("<lora:x:much>"));
     }
 
     #[test]
@@ -276,7 +342,7 @@ mod tests {
             negative_prompt: "(Easy-Neg:1.2), other".into(),
             ..Settings::default()
         };
-        let found = adapters.embeddings(&settings).unwrap();
+        let found = adapters.embeddings(&settings, &TilePrompts::default()).unwrap();
         assert_eq!(found, [given, folder.path().join("easy-neg.pt"), folder.path().join("other.pt")]);
     }
 }

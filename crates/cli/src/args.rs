@@ -42,18 +42,40 @@ fn upscale() -> Command {
                 .required(true)
                 .num_args(1..)
                 .value_parser(path.clone())
-                .help("PNG, JPEG, WebP or TIFF pictures"),
+                .help("PNG, JPEG, WebP or TIFF pictures, folders of them, or patterns such as 'scans/*.png'"),
         )
+        .arg(flag("recursive", "Also the folders in a folder").short('r'))
         .arg(
             file("output", "OUT", "Where the result goes; its extension is the format")
                 .short('o')
                 .conflicts_with("output-dir"),
         )
-        .arg(file("output-dir", "DIR", "The folder for the results, each <name>_<factor>x.<ext>"))
-        .arg(flag("overwrite", "Replace results that exist already"))
+        .args(outputs())
         .next_help_heading("The recipe")
+        .arg(option(
+            "preset",
+            "NAME|FILE",
+            "Settings and LoRAs as other programs have them (refiners, space, clarity, clarifier), or of a TOML or \
+             JSON file; options given beside it win",
+        ))
+        .arg(
+            file("recipe", "FROM", "Repeat what made the picture FROM, whose recipe is stored in it; options win")
+                .conflicts_with_all(["preset", "settings"]),
+        )
         .args(Settings::describe().iter().map(recipe))
         .arg(flag("reuse-seed", "The same seed for every picture of a batch"))
+        .arg(file("mask", "FILE", "A picture that says what is redrawn, see --mask-mode"))
+        .arg(option(
+            "region",
+            "X,Y,W,H",
+            "Only this part of the input (pixels), exactly as the whole run would give it: for trying settings",
+        ))
+        .arg(file(
+            "tile-prompts",
+            "FILE",
+            "Prompts for parts of the picture: lines such as `R2C1: a dog` (row 2, column 1 of the tiles) or \
+             `X,Y,W,H: a dog` (pixels of the input)",
+        ))
         .next_help_heading("Models")
         .arg(file("checkpoint", "PATH", "SD 1.5: a diffusers folder or a single file [default: the store's]"))
         .arg(file("controlnet", "PATH", "The Tile ControlNet, likewise [default: the store's]"))
@@ -82,16 +104,56 @@ fn upscale() -> Command {
             "FILE",
             "A safetensors file with the first stage's `noise` [4, h, w], for comparing with other programs",
         ))
-        .arg(
-            option("jpeg-quality", "1-100", "Of JPEG results")
-                .value_parser(value_parser!(u8).range(1..=100))
-                .default_value("95"),
-        )
         .arg(file("settings", "FILE", "Settings in JSON; options given beside it win"))
         .arg(flag("dry-run", "Say what would be done and what it would need, and do nothing"))
         .arg(json())
         .arg(flag("quiet", "Nothing but errors").short('q').conflicts_with("verbose"))
         .arg(flag("verbose", "Also the device, the plan and the settings").short('v'))
+}
+
+/// What the results are, and where.
+fn outputs() -> Vec<Arg> {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let folder = |name, help| option(name, "DIR", help).value_parser(value_parser!(std::path::PathBuf));
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    vec![
+        folder(
+            "output-dir",
+            "The folder for the results; what lies in folders below a given one does so there",
+        ),
+        folder(
+            "work-dir",
+            "A folder for processing_status.txt, clarifier.log, a picture <name>R1C1.jpg of each tile, and \
+             <name>_enhanced_full.<ext> if no other option says where results go",
+        ),
+        option(
+            "name",
+            "PATTERN",
+            "What results are called, with {name}, {ext}, {factor}, {seed}, {width}, {height}, {index} \
+             [default: {name}_{factor}x]",
+        )
+        .conflicts_with("output"),
+        option("format", "FORMAT", "png, jpg, webp (without loss) or tif [default: each input's]")
+            .value_parser(["png", "jpg", "jpeg", "webp", "tif", "tiff"])
+            .hide_possible_values(true)
+            .conflicts_with("output"),
+        option("output-depth", "BITS", "Of each value; auto is the input's where the format has them")
+            .value_parser(["auto", "8", "16"])
+            .default_value("auto"),
+        option("jpeg-quality", "1-100", "Of JPEG results")
+            .value_parser(value_parser!(u8).range(1..=100))
+            .default_value("95"),
+        option("jpeg-chroma", "RATIO", "How finely JPEG results store colour: 444, 422 or 420")
+            .value_parser(["444", "422", "420", "4:4:4", "4:2:2", "4:2:0"])
+            .hide_possible_values(true)
+            .default_value("444"),
+        flag("overwrite", "Replace results that exist already"),
+        flag("skip-existing", "Leave out pictures whose results exist already").conflicts_with("overwrite"),
+    ]
 }
 
 /// One option of the recipe.

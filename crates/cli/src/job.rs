@@ -3,17 +3,26 @@
 use std::path::PathBuf;
 
 use clap::ArgMatches;
+use clarifier_raster::{Chroma, Depth, Format};
+use clarifier_tile::{Rect, Size};
 use clarifier_upscale::device::{DeviceChoice, Precision};
-use clarifier_upscale::{Settings, UpscalerChoice};
+use clarifier_upscale::{Recipe, Settings, TilePrompts, UpscalerChoice};
 
 use crate::adapters::Adapters;
+use crate::names::Pattern;
+use crate::recipe;
 
 /// One call of `clarifier upscale`.
 pub struct Request {
     pub inputs: Vec<PathBuf>,
     pub output: Option<PathBuf>,
     pub output_dir: Option<PathBuf>,
+    pub work_dir: Option<PathBuf>,
+    pub name: Option<Pattern>,
+    pub format: Option<Format>,
+    pub recursive: bool,
     pub overwrite: bool,
+    pub skip_existing: bool,
     pub settings: Settings,
     pub reuse_seed: bool,
     pub checkpoint: Option<PathBuf>,
@@ -26,7 +35,15 @@ pub struct Request {
     pub precision: Precision,
     pub memory_limit: Option<u64>,
     pub noise: Option<PathBuf>,
+    pub mask: Option<PathBuf>,
+    pub region: Option<Rect>,
+    pub tile_prompts: TilePrompts,
+    /// What is to be repeated.
+    pub recipe: Option<Recipe>,
     pub jpeg_quality: u8,
+    pub jpeg_chroma: Chroma,
+    /// As the input's, if the user did not say.
+    pub depth: Option<Depth>,
     pub dry_run: bool,
     pub json: bool,
     pub quiet: bool,
@@ -38,20 +55,60 @@ impl Request {
     pub fn from_matches(matches: &ArgMatches) -> Result<Self, String> {
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        let mut settings = match path("settings") {
-            None => Settings::default(),
-            Some(file) => {
-                let bad = |e: String| format!("--settings {}: {e}", file.display());
-                let json = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
-                serde_json::from_str(&json).map_err(|e| bad(e.to_string()))?
-            }
-        };
+        let repeated = path("recipe").map(|from| recipe::recipe(&from)).transpose()?;
+        let mut adapters = Adapters::from_matches(matches);
+        let mut settings = repeated.as_ref().map_or_else(Settings::default, |r| r.settings.clone());
+        if let Some(name) = text("preset") {
+            let preset = recipe::preset(name)?;
+            preset.apply(&mut settings).map_err(|e| format!("--preset {name}: {e}"))?;
+            adapters.suggest(name, &preset);
+        }
+        if let Some(file) = path("settings") {
+            let bad = |e: String| format!("--settings {}: {e}", file.display());
+            let json = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
+            settings.merge(&json).map_err(|e| bad(e.to_string()))?;
+        }
         for field in Settings::describe() {
             if let Some(value) = text(&field.name) {
                 settings.set(&field.name, value).map_err(|e| e.to_string())?;
             }
         }
         settings.validate().map_err(|e| e.to_string())?;
+        let mut models =
+            Files { checkpoint: path("checkpoint"), controlnet: path("controlnet"), vae: path("vae") };
+        let mut upscaler = text("upscaler").map(|t| t.parse().unwrap_or_else(|never| match never {}));
+        let mut diffusion = !matches.get_flag("no-diffusion");
+        if let Some(recipe) = &repeated {
+            diffusion &= recipe.diffusion;
+            models.repeat(recipe, diffusion)?;
+            adapters.repeat(recipe);
+            if let (None, Some(file)) = (&upscaler, &recipe.models.upscaler) {
+                upscaler = Some(repeated_upscaler(file)?);
+            }
+        }
+        let tile_prompts = match path("tile-prompts") {
+            Some(file) => {
+                let bad = |e: String| format!("--tile-prompts {}: {e}", file.display());
+                let text = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
+                TilePrompts::parse(&text).map_err(|e| bad(e.to_string()))?
+            }
+            None => repeated.as_ref().map_or_else(TilePrompts::default, |r| r.tile_prompts.clone()),
+        };
+        let region = match text("region") {
+            Some(text) => Some(rect(text)?),
+            None => {
+                repeated.as_ref().and_then(|r| r.region).map(|[x, y, w, h]| Rect::new(x, y, Size::new(w, h)))
+            }
+        };
+        let (mask, noise) = (path("mask"), path("noise"));
+        if let Some(recipe) = &repeated {
+            for (option, given, file) in [("--mask", &mask, &recipe.mask), ("--noise", &noise, &recipe.noise)]
+            {
+                if let (None, Some(file)) = (given, file) {
+                    return Err(format!("the recipe was made with {option} {}; give it too", file.name));
+                }
+            }
+        }
         let inputs: Vec<PathBuf> = matches.get_many("input").into_iter().flatten().cloned().collect();
         let output = path("output");
         if output.is_some() && inputs.len() > 1 {
@@ -62,26 +119,98 @@ impl Request {
             inputs,
             output,
             output_dir: path("output-dir"),
+            work_dir: path("work-dir"),
+            name: text("name").map(Pattern::parse).transpose()?,
+            format: text("format").map(format),
+            recursive: matches.get_flag("recursive"),
             overwrite: matches.get_flag("overwrite"),
+            skip_existing: matches.get_flag("skip-existing"),
             settings,
             reuse_seed: matches.get_flag("reuse-seed"),
-            checkpoint: path("checkpoint"),
-            controlnet: path("controlnet"),
-            vae: path("vae"),
-            adapters: Adapters::from_matches(matches),
-            upscaler: text("upscaler").map(|t| t.parse().unwrap_or_else(|never| match never {})),
-            diffusion: !matches.get_flag("no-diffusion"),
+            checkpoint: models.checkpoint,
+            controlnet: models.controlnet,
+            vae: models.vae,
+            adapters,
+            upscaler,
+            diffusion,
             device: parsed("device").parse()?,
-            precision: parsed("precision").parse()?,
+            precision: match &repeated {
+                // The result would differ in f16.
+                Some(recipe) if recipe.precision == "f32" && parsed("precision") == "auto" => Precision::F32,
+                _ => parsed("precision").parse()?,
+            },
             memory_limit: text("memory-limit").map(bytes).transpose()?,
-            noise: path("noise"),
+            noise,
+            mask,
+            region,
+            tile_prompts,
+            recipe: repeated,
             jpeg_quality: *matches.get_one("jpeg-quality").expect("it has a default"),
+            jpeg_chroma: match parsed("jpeg-chroma") {
+                "420" | "4:2:0" => Chroma::Quarter,
+                "422" | "4:2:2" => Chroma::Half,
+                _ => Chroma::Full,
+            },
+            depth: match parsed("output-depth") {
+                "8" => Some(Depth::Eight),
+                "16" => Some(Depth::Sixteen),
+                _ => None,
+            },
             dry_run: matches.get_flag("dry-run"),
             json: matches.get_flag("json"),
             quiet: matches.get_flag("quiet"),
             verbose: matches.get_flag("verbose"),
         })
     }
+}
+
+/// Files of networks that the user named.
+struct Files {
+    checkpoint: Option<PathBuf>,
+    controlnet: Option<PathBuf>,
+    vae: Option<PathBuf>,
+}
+
+impl Files {
+    /// Those of a recipe where the user named none.
+    fn repeat(&mut self, recipe: &Recipe, diffusion: bool) -> Result<(), String> {
+        let models = &recipe.models;
+        for (mine, file, option) in [
+            (&mut self.checkpoint, &models.checkpoint, "--checkpoint"),
+            (&mut self.controlnet, &models.controlnet, "--controlnet"),
+            (&mut self.vae, &models.vae, "--vae"),
+        ] {
+            if let (None, Some(file), true) = (&mine, file, diffusion) {
+                *mine = Some(recipe::find(file, option)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn repeated_upscaler(file: &clarifier_upscale::RecipeFile) -> Result<UpscalerChoice, String> {
+    match file.name.as_str() {
+        "lite" => Ok(UpscalerChoice::Lite),
+        "lanczos" => Ok(UpscalerChoice::Lanczos),
+        _ => Ok(UpscalerChoice::File(recipe::find(file, "--upscaler")?)),
+    }
+}
+
+/// `X,Y,W,H`.
+fn rect(text: &str) -> Result<Rect, String> {
+    let bad = || {
+        format!("--region {text:?}: four whole numbers, left, top, width and height, such as 100,50,256,256")
+    };
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    match numbers.map_err(|_| bad())?[..] {
+        [x, y, w, h] => Ok(Rect::new(x, y, Size::new(w, h))),
+        _ => Err(bad()),
+    }
+}
+
+/// Of an extension that clap has allowed.
+fn format(extension: &str) -> Format {
+    Format::from_path(&PathBuf::from("it").with_extension(extension)).expect("an extension of a format's")
 }
 
 /// `8G`, `512M`, `1.5GB` or a number of bytes.

@@ -2,13 +2,22 @@
 
 mod adapters;
 mod args;
+mod batch;
 mod crash;
 mod devices;
+mod inputs;
 mod job;
+mod names;
 mod output;
+mod picture;
+mod planning;
 mod progress;
+mod recipe;
 mod run;
+mod status;
 mod store;
+mod summary;
+mod work_dir;
 
 use std::process::ExitCode;
 

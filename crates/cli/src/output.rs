@@ -3,43 +3,105 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clarifier_raster::Format;
+use clarifier_raster::{Depth, Format, Header};
+use clarifier_upscale::output_part;
 
+use crate::inputs::{Input, real};
 use crate::job::Request;
+use crate::names::{Pattern, Values};
 
-/// Where the result of `input` goes, and in which format. Checked before any work: the folder must
-/// exist and be writable, and an existing file is only replaced if the user said so.
-pub fn target(request: &Request, input: &Path, input_format: Format) -> Result<(PathBuf, Format)> {
-    let path = match (&request.output, &request.output_dir) {
-        (Some(output), _) => output.clone(),
-        (None, Some(folder)) => folder.join(default_name(request, input, input_format)),
-        (None, None) => input.with_file_name(default_name(request, input, input_format)),
-    };
-    let format = Format::from_path(&path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Some(made) = &request.output_dir {
-        if request.dry_run && !made.exists() {
-            return Ok((path, format));
-        }
-        std::fs::create_dir_all(made).with_context(|| format!("--output-dir {}", made.display()))?;
-    }
-    if !folder.is_dir() {
-        bail!("{}: there is no folder {}; make it first", path.display(), folder.display());
-    }
-    if path.is_dir() {
-        bail!("{}: that is a folder; -o takes a file, --output-dir a folder", path.display());
-    }
-    if path.exists() && !request.overwrite {
-        bail!("{}: it exists already; use --overwrite, or another name", path.display());
-    }
-    check_writable(folder).with_context(|| format!("{}: cannot be written", path.display()))?;
-    Ok((path, format))
+/// Where a result goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub path: PathBuf,
+    pub format: Format,
 }
 
-/// `<name>_<factor>x.<ext>`.
-fn default_name(request: &Request, input: &Path, format: Format) -> String {
-    let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-    format!("{stem}_{}x.{}", request.settings.upscale_factor, format.extension())
+impl Target {
+    /// For `input`, the `index`th from 1.
+    pub fn new(request: &Request, input: &Input, header: &Header, index: usize, seed: u64) -> Result<Self> {
+        let factor = request.settings.upscale_factor;
+        let size = output_part(header.size, &request.settings, request.region)?.size;
+        if let Some(path) = &request.output {
+            let format = Format::from_path(path)?;
+            return Self { path: path.clone(), format }.of_size(request, size);
+        }
+        let format = request.format.unwrap_or(header.format);
+        let values = Values { input: &input.path, factor, seed, size, index };
+        let name = request.pattern().file_name(&values, format);
+        let path = match request.folder() {
+            Some(folder) => folder.join(&input.below).join(name),
+            None => input.path.with_file_name(name),
+        };
+        Self { path, format }.of_size(request, size)
+    }
+
+    fn of_size(self, request: &Request, size: clarifier_tile::Size) -> Result<Self> {
+        self.format.check_size(size).with_context(|| self.path.display().to_string())?;
+        if request.depth == Some(Depth::Sixteen) && !self.format.keeps_sixteen_bits() {
+            let name = self.format.name();
+            bail!("{}: a {name} has 8 bits; --output-depth 16 needs a .png or .tif", self.path.display());
+        }
+        Ok(self)
+    }
+
+    /// Whether it is to be written, which it is not if it exists and the user asked to skip it. It must
+    /// be possible: the folder must exist and be writable. `inputs` are never overwritten, whatever the
+    /// user said.
+    pub fn is_wanted(&self, request: &Request, inputs: &[Input]) -> Result<bool> {
+        let path = &self.path;
+        if path.exists() {
+            let itself = real(path);
+            if let Some(input) = inputs.iter().find(|input| real(&input.path) == itself) {
+                bail!(
+                    "{}: the result would replace the picture {}; give it another name",
+                    path.display(),
+                    input.path.display()
+                );
+            }
+            if request.skip_existing && path.is_file() {
+                return Ok(false);
+            }
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if request.output.is_none() && request.folder().is_some() {
+            if request.dry_run && !folder.exists() {
+                return Ok(true);
+            }
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        if !folder.is_dir() {
+            bail!("{}: there is no folder {}; make it first", path.display(), folder.display());
+        }
+        if path.is_dir() {
+            bail!("{}: that is a folder; -o takes a file, --output-dir a folder", path.display());
+        }
+        if path.exists() && !request.overwrite {
+            bail!(
+                "{}: it exists already; use --overwrite or --skip-existing, or another name",
+                path.display()
+            );
+        }
+        check_writable(folder).with_context(|| format!("{}: cannot be written", path.display()))?;
+        Ok(true)
+    }
+}
+
+impl Request {
+    /// The folder of the results, if it is not each input's own.
+    pub fn folder(&self) -> Option<&Path> {
+        self.output_dir.as_deref().or(self.work_dir.as_deref())
+    }
+
+    /// What results are called.
+    pub fn pattern(&self) -> Pattern {
+        match (&self.name, &self.output_dir, &self.work_dir) {
+            (Some(name), ..) => name.clone(),
+            (None, None, Some(_)) => Pattern::in_work_dir(),
+            _ if self.region.is_some() => Pattern::of_region(),
+            _ => Pattern::usual(),
+        }
+    }
 }
 
 /// Makes and removes a file: permissions alone do not tell (read-only disks, network folders).

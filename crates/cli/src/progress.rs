@@ -60,7 +60,7 @@ impl Progress {
             Style::Json => print_json(&event),
             Style::Human => self.show(&event),
         }
-        if self.cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn show(&mut self, event: &Event) {
@@ -80,17 +80,14 @@ impl Progress {
             }
             Event::Tile { phase, done, total } => self.tile(*phase, *done, *total),
             Event::Warning { message } => self.line(&format!("warning: {message}")),
+            // For those who look at pictures.
+            Event::Preview(_) => {}
         }
     }
 
     fn tile(&mut self, phase: Phase, done: usize, total: usize) {
         let left = self.estimator.tile(phase, done, total, self.begun.elapsed());
-        let verb = match phase {
-            Phase::Enlarge => "enlarging",
-            Phase::Encode => "encoding",
-            Phase::Diffuse => "redrawing",
-            Phase::Decode => "decoding",
-        };
+        let verb = verb(phase);
         let left = left.map_or_else(String::new, |left| format!("{} left", human(left)));
         self.bar.set_prefix(verb);
         self.bar.set_length(total as u64);
@@ -106,9 +103,38 @@ impl Progress {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
+    /// Whether the user wants it to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Something the user should know, without spoiling the bar.
+    pub fn warn(&self, message: &str) {
+        self.bar.suspend(|| warn(self.style, message));
+    }
+
     /// Take the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// What is being done.
+pub fn verb(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Enlarge => "enlarging",
+        Phase::Encode => "encoding",
+        Phase::Diffuse => "redrawing",
+        Phase::Decode => "decoding",
+    }
+}
+
+/// Something the user should know.
+pub fn warn(style: Style, message: &str) {
+    match style {
+        Style::Json => print_json(&Event::Warning { message: message.to_owned() }),
+        Style::Human => eprintln!("warning: {message}"),
+        Style::Quiet => {}
     }
 }
 

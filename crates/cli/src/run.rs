@@ -1,29 +1,39 @@
 //! `clarifier upscale`.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
-use clarifier_upscale::device::{Backend, choose};
-use clarifier_upscale::{
-    DiffusionPaths, Error, Event, Job, Models, Plan, Settings, UpscalerChoice, output_size, speed,
-    upscale as run_engine,
-};
+use anyhow::{Result, bail};
+use clarifier_raster::{StoreKind, open};
+use clarifier_upscale::device::choose;
+use clarifier_upscale::{DiffusionPaths, Error, Event, Models, UpscalerChoice};
 
+use crate::batch::{Item, check};
 use crate::job::Request;
-use crate::output::target;
-use crate::progress::{Progress, Style, human, print_json};
-use crate::{Outcome, store};
-
-/// Working copies up to this many bytes stay in memory.
-const SCRATCH_IN_MEMORY: u64 = 2 << 30;
+use crate::picture::{One, prepare};
+use crate::planning::Planning;
+use crate::progress::{Progress, Style, print_json, warn};
+use crate::summary::Summary;
+use crate::work_dir::WorkDir;
+use crate::{Outcome, recipe, store};
 
 /// Enlarge every input; one that fails does not stop the others.
 pub fn upscale(request: &Request) -> Result<Outcome> {
+    let work_dir = request.work_dir.as_deref().filter(|_| !request.dry_run);
+    let mut work = work_dir.map(|folder| WorkDir::open(folder, request)).transpose()?;
+    let result = all(request, &mut work);
+    if let Some(work) = &mut work {
+        work.finish(&match &result {
+            Ok(summary) => summary.state(),
+            Err(error) => format!("failed: {error:#}"),
+        });
+    }
+    Ok(result?.finish())
+}
+
+fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
     let style = match (request.json, request.quiet) {
         (true, _) => Style::Json,
         (_, true) => Style::Quiet,
@@ -35,8 +45,15 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
         }
     };
     let cancel = cancel_on_ctrl_c()?;
+    let (items, mut summary) = check(request, style)?;
+    if items.is_empty() {
+        return Ok(summary);
+    }
     let backend = pollster::block_on(choose(request.device, request.precision))?;
     say(&format!("device: {}", backend.reason));
+    if let Some(work) = work {
+        work.log(&format!("device: {}", backend.reason));
+    }
     let paths = diffusion_paths(request)?;
     if request.diffusion && paths.is_none() {
         let note =
@@ -49,64 +66,74 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
     let upscaler = request.upscaler.clone().unwrap_or_else(|| {
         store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File)
     });
-    let mut progress = Progress::new(style, cancel.clone());
-    // Pictures are looked at before gigabytes of weights are read.
-    let mut first = match &request.inputs[..] {
-        [input] => Some(prepare(request, input)?),
+    let models_used = recipe::models(&upscaler, paths.as_ref());
+    if let Some(repeated) = &request.recipe {
+        for difference in recipe::differences(&repeated.models, &models_used) {
+            warn(style, &difference);
+        }
+    }
+    for missing in request.adapters.missing(&request.settings, &request.tile_prompts) {
+        if paths.is_some() {
+            warn(style, &missing);
+        }
+    }
+    let mask = request.mask.as_deref().map(|mask| open(mask, &StoreKind::Memory)).transpose()?;
+    let mask = mask.map(|mask| Rc::new(mask.raster));
+    // A single picture is read before gigabytes of weights are.
+    let mut first = match &items[..] {
+        [item] => match prepare(request, item, style) {
+            Ok(prepared) => Some(prepared),
+            Err(error) => {
+                summary.failed(&item.input.path, &error);
+                return Ok(summary);
+            }
+        },
         _ => None,
     };
+    let mut progress = Progress::new(style, cancel.clone());
     let load = if request.dry_run { None } else { paths.as_ref() };
-    let loaded = Models::load(&backend, &upscaler, load, &mut |event| progress.observe(event));
+    let loaded = Models::load(&backend, &upscaler, load, &mut |event| {
+        if let Some(work) = work {
+            work.observe(&event);
+        }
+        progress.observe(event)
+    });
     let mut models = match loaded {
-        Err(Error::Cancelled) => return Ok(cancelled(style, 0)),
+        Err(Error::Cancelled) => {
+            summary.cancelled();
+            return Ok(summary);
+        }
         other => other?,
     };
     progress.finish();
-    let (mut done, mut taken) = (0, HashSet::new());
-    let first_seed = seed(&request.settings);
-    for (index, input) in request.inputs.iter().enumerate() {
-        let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
-        let seed = if drawn { seed(&request.settings) } else { first_seed };
+    let planning =
+        Planning { request, backend: &backend, diffusion: paths.is_some(), style, models: models_used, mask };
+    if let Some(work) = work {
+        let plan = |item: &Item| planning.plan(&models, item.header.size).map(|(_, plan)| plan).ok();
+        work.begin(items.iter().map(plan).collect());
+    }
+    for (index, item) in items.iter().enumerate() {
         let mut progress = Progress::new(style, cancel.clone());
-        let one = One { request, backend: &backend, diffusion: paths.is_some(), seed, style };
-        let prepared = first.take().map_or_else(|| prepare(request, input), Ok);
-        let result = prepared.and_then(|prepared| {
-            if !taken.insert(prepared.path.clone()) {
-                bail!("{}: an earlier picture of this batch has that name already", prepared.path.display());
-            }
-            one.run(&mut models, input, prepared, &mut progress)
-        });
+        if let Some(work) = work {
+            work.picture(index, item);
+        }
+        let prepared = first.take().map_or_else(|| prepare(request, item, style), Ok);
+        let one = One { planning: &planning, item };
+        let result = prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work));
         progress.finish();
+        if let (Some(work), Err(error)) = (work.as_mut(), &result) {
+            work.log(&format!("error: {error:#}"));
+        }
         match result {
-            Ok(()) => done += 1,
+            Ok(()) => summary.done(),
             Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => {
-                return Ok(cancelled(style, done));
+                summary.cancelled();
+                break;
             }
-            Err(error) => {
-                let message = format!("{error:#}");
-                eprintln!("error: {message}");
-                if style == Style::Json {
-                    print_json(&serde_json::json!({ "event": "error", "input": input, "message": message }));
-                }
-            }
+            Err(error) => summary.failed(&item.input.path, &error),
         }
     }
-    if request.inputs.len() > 1 {
-        say(&format!("{done} of {} pictures done", request.inputs.len()));
-    }
-    Ok(if done == request.inputs.len() { Outcome::Done } else { Outcome::Failed })
-}
-
-/// Say that the user stopped it, after `done` whole results.
-fn cancelled(style: Style, done: usize) -> Outcome {
-    match done {
-        0 => eprintln!("cancelled; no result was written"),
-        _ => eprintln!("cancelled; only the {done} pictures before this one were written"),
-    }
-    if style == Style::Json {
-        print_json(&serde_json::json!({ "event": "cancelled", "done": done }));
-    }
-    Outcome::Cancelled
+    Ok(summary)
 }
 
 /// The first Ctrl-C asks the engine to stop at the next tile, the second ends the program.
@@ -144,8 +171,10 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
         .or_else(|| store::find("controlnet-tile"));
     match (checkpoint, controlnet) {
         (Some(checkpoint), Some(controlnet)) => {
-            let (loras, embeddings) =
-                (request.adapters.loras(&request.settings, &request.tile_prompts)?, request.adapters.embeddings(&request.settings, &request.tile_prompts)?);
+            let (loras, embeddings) = (
+                request.adapters.loras(&request.settings, &request.tile_prompts)?,
+                request.adapters.embeddings(&request.settings, &request.tile_prompts)?,
+            );
             Ok(Some(DiffusionPaths { checkpoint, controlnet, vae: request.vae.clone(), loras, embeddings }))
         }
         (None, _) if named => {
@@ -162,164 +191,4 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
 fn beside(checkpoint: Option<&Path>) -> Option<PathBuf> {
     let checkpoint = checkpoint?;
     checkpoint.join("controlnet").is_dir().then(|| checkpoint.to_owned())
-}
-
-/// A seed of the user's, or one drawn from the clock.
-fn seed(settings: &Settings) -> u64 {
-    u64::try_from(settings.seed).unwrap_or_else(|_| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        // Short enough to be typed again.
-        (now.as_nanos() as u64 ^ u64::from(std::process::id()) << 20) % (1 << 32)
-    })
-}
-
-/// A picture that was read, and where its result goes.
-struct Prepared {
-    picture: Raster,
-    path: PathBuf,
-    format: Format,
-}
-
-/// Read the picture and check where its result goes.
-fn prepare(request: &Request, input: &Path) -> Result<Prepared> {
-    let decoded = open(input, &StoreKind::Memory)?;
-    let warn = |file: &Path, warning: &str| {
-        let message = format!("{}: {warning}", file.display());
-        match (request.json, request.quiet) {
-            (true, _) => print_json(&Event::Warning { message }),
-            (_, true) => {}
-            _ => eprintln!("warning: {message}"),
-        }
-    };
-    decoded.warnings.iter().for_each(|warning| warn(input, warning));
-    let (path, format) = target(request, input, decoded.format)?;
-    format.losses(&decoded.raster).iter().for_each(|loss| warn(&path, loss));
-    let size = output_size(decoded.raster.size(), &request.settings);
-    format.check_size(size).with_context(|| path.display().to_string())?;
-    Ok(Prepared { picture: decoded.raster, path, format })
-}
-
-/// One picture of a batch.
-struct One<'a> {
-    request: &'a Request,
-    backend: &'a Backend,
-    diffusion: bool,
-    seed: u64,
-    style: Style,
-}
-
-impl One<'_> {
-    fn run(
-        &self,
-        models: &mut Models,
-        input: &Path,
-        prepared: Prepared,
-        progress: &mut Progress,
-    ) -> Result<()> {
-        let Self { request, seed, .. } = *self;
-        let begun = Instant::now();
-        let Prepared { picture, path, format } = prepared;
-        let (settings, plan) = self.plan(models, &picture)?;
-        if request.dry_run {
-            return self.show(&plan, input, &path);
-        }
-        if self.style == Style::Human && request.verbose {
-            eprintln!("settings: {}", serde_json::to_string(&settings)?);
-            eprintln!("plan: {}", serde_json::to_string(&plan)?);
-        }
-        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
-            StoreKind::Memory
-        } else {
-            StoreKind::File(std::env::temp_dir())
-        };
-        let size = output_size(picture.size(), &settings);
-        let depth = if format.keeps_sixteen_bits() { picture.depth() } else { Depth::Eight };
-        let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
-        let job = Job { noise: request.noise.clone(), scratch, ..Job::new(seed) };
-        let report =
-            pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
-                progress.observe(event)
-            }))?;
-        let options = EncodeOptions { jpeg_quality: request.jpeg_quality, depth };
-        save(&result, &path, format, &options, request.overwrite)?;
-        progress.finish();
-        match self.style {
-            Style::Json => print_json(&serde_json::json!({
-                "event": "done", "input": input, "output": path, "width": size.width, "height": size.height,
-                "seed": report.seed, "diffusion": report.diffusion, "seconds": begun.elapsed().as_secs_f64(),
-            })),
-            Style::Human => {
-                let seed = if report.diffusion { format!(", seed {seed}") } else { String::new() };
-                eprintln!("{}: {size} in {}{seed}", path.display(), human(begun.elapsed()));
-            }
-            Style::Quiet => {}
-        }
-        Ok(())
-    }
-
-    /// The plan, with smaller tiles if the memory limit asks for them.
-    fn plan(&self, models: &Models, picture: &Raster) -> Result<(Settings, Plan)> {
-        let mut settings = self.request.settings.clone();
-        loop {
-            let plan = Plan::new(self.backend, &models.enlarger, self.diffusion, picture.size(), &settings);
-            let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
-                return Ok((settings, plan));
-            };
-            // The smallest tile that still shows the networks what it is of, unless the user's is smaller.
-            let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
-            if !self.diffusion || settings.vae_tile <= 128 {
-                bail!(
-                    "--memory-limit: this needs about {} MB even with the smallest tiles, and the limit is {} MB",
-                    plan.peak_memory / 1_000_000,
-                    limit / 1_000_000
-                );
-            }
-            settings.vae_tile = smaller(settings.vae_tile, 128);
-            settings.tile_width = smaller(settings.tile_width, 32);
-            settings.tile_height = smaller(settings.tile_height, 32);
-            let side = settings.tile_width.min(settings.tile_height);
-            settings.tile_overlap = settings.tile_overlap.min(side / 2);
-        }
-    }
-
-    fn show(&self, plan: &Plan, input: &Path, output: &Path) -> Result<()> {
-        // Measured only for diffusion, beside which all else is quick.
-        let seconds = match self.diffusion {
-            true => Some(plan.seconds(pollster::block_on(speed(self.backend))?)),
-            false => None,
-        };
-        if self.style == Style::Json {
-            print_json(&serde_json::json!({
-                "event": "plan", "input": input, "output": output, "plan": plan, "seconds": seconds,
-            }));
-            return Ok(());
-        }
-        println!("{} → {}", input.display(), output.display());
-        println!("  device: {}, {}", plan.device, plan.precision);
-        for (index, stage) in plan.stages.iter().enumerate() {
-            print!(
-                "  stage {}: {} × {}, {} tiles enlarged",
-                index + 1,
-                stage.width,
-                stage.height,
-                stage.enlarger_tiles
-            );
-            match stage.steps {
-                0 => println!(", not redrawn"),
-                steps => println!(
-                    ", {steps} steps × {} tiles of {} × {} latents",
-                    stage.diffusion_tiles, stage.tile.0, stage.tile.1
-                ),
-            }
-        }
-        println!(
-            "  memory: about {} MB, of which {} MB working copies of the picture",
-            plan.peak_memory / 1_000_000,
-            plan.scratch / 1_000_000
-        );
-        if let Some(seconds) = seconds {
-            println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
-        }
-        Ok(())
-    }
 }

@@ -63,6 +63,14 @@ impl Esrgan {
         }
     }
 
+    /// Operations for an input pixel, of which a multiplication and an addition are two; about.
+    pub fn operations(&self) -> f64 {
+        match &self.network {
+            Network::Rrdb(net) => net.operations() / unshuffle(net.inputs).map_or(1.0, |f| (f * f) as f64),
+            Network::Srvgg(net) => net.operations(),
+        }
+    }
+
     /// `[b, 3, h, w]` → `[b, 3, scale·h, scale·w]`, RGB in \[0, 1\] (the output may exceed it a little).
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.network {

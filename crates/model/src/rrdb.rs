@@ -156,6 +156,13 @@ impl RrdbNet {
         })
     }
 
+    /// For an input pixel, of blocks of 64 features that grow by 32: 15 convolutions of 3 × 3 in each.
+    pub fn operations(&self) -> f64 {
+        let inputs: usize = (0..CONVS_PER_RDB - 1).map(|k| 64 + 32 * k).sum();
+        let block = RDBS_PER_BLOCK * 9 * (32 * inputs + 64 * (64 + 32 * (CONVS_PER_RDB - 1)));
+        (self.body.len() * 2 * block) as f64
+    }
+
     /// `2^doublings`: 4 for the usual two.
     pub fn scale(&self) -> usize {
         1 << self.conv_up.len()

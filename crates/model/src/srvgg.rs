@@ -48,6 +48,12 @@ impl SrvggNet {
         self.convs.len()
     }
 
+    /// For an input pixel, of the convolutions of 3 × 3 between features.
+    pub fn operations(&self) -> f64 {
+        let features = self.slopes.first().map_or(1, |slopes| slopes.dims()[0]);
+        (self.convs.len() * features * features * 2 * 9) as f64
+    }
+
     /// 2 or 4, usually.
     pub fn scale(&self) -> usize {
         self.scale

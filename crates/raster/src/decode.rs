@@ -2,6 +2,7 @@
 
 mod jpeg;
 mod pixels;
+mod png;
 #[cfg(test)]
 mod tests;
 mod tiff;
@@ -13,10 +14,12 @@ use std::path::Path;
 use clarifier_tile::Size;
 use image::metadata::Orientation;
 
-use self::pixels::{Input, Pixels, by_codec};
+use self::pixels::{Input, Pixels, by_codec, header_by_codec};
+use self::png::Texts;
 use crate::exif::{self, Exif};
 use crate::metadata::icc_space;
-use crate::orient::upright;
+use crate::orient::{is_sideways, upright};
+use crate::xmp;
 use crate::{Format, Metadata, Raster, RasterError, StoreKind};
 
 /// Why a file is not a picture.
@@ -86,23 +89,59 @@ pub struct Decoded {
     pub warnings: Vec<String>,
 }
 
+/// What a file's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The format, whatever the file's name.
+    pub format: Format,
+    /// The picture's size, upright.
+    pub size: Size,
+}
+
+/// Look at the picture at `path` without reading its pixels.
+///
+/// # Errors
+/// [`DecodeError`], with the path in it.
+pub fn probe(path: &Path) -> Result<Header, DecodeError> {
+    let name = path.display().to_string();
+    let mut reader = reader(path, &name)?;
+    let input = Input::recognise(&mut reader, &name)?;
+    let (size, orientation) = match input.format {
+        Format::Tiff => {
+            let orientation = exif::orientation(&mut reader);
+            (tiff::size(reader, &input)?, orientation)
+        }
+        format => {
+            let texts = if format == Format::Png { png::texts(&mut reader) } else { Texts::default() };
+            let (size, exif) = header_by_codec(reader, &input)?;
+            (size, exif.or(texts.exif).map(tidy).unwrap_or_default().1)
+        }
+    };
+    let turned = orientation.is_some_and(is_sideways);
+    let size = if turned { Size::new(size.height, size.width) } else { size };
+    Ok(Header { format: input.format, size })
+}
+
 /// Read the picture at `path` into a store of `kind`.
 ///
 /// # Errors
 /// [`DecodeError`], with the path in it.
 pub fn open(path: &Path, kind: &StoreKind) -> Result<Decoded, DecodeError> {
     let name = path.display().to_string();
+    decode(reader(path, &name)?, &name, kind)
+}
+
+fn reader(path: &Path, name: &str) -> Result<BufReader<File>, DecodeError> {
     let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder, not a picture")),
         false => Ok(file),
     });
-    let file = file.map_err(|source| DecodeError::Open { name: name.clone(), source })?;
-    decode(BufReader::new(file), &name, kind)
+    Ok(BufReader::new(file.map_err(|source| DecodeError::Open { name: name.to_owned(), source })?))
 }
 
 /// Read a picture, called `name` in errors, into a store of `kind`. It is turned upright by its EXIF
-/// orientation. Colour profile and EXIF come along; of the latter the orientation is then 1 and the
-/// thumbnail gone.
+/// orientation. Colour profile, EXIF, XMP, IPTC and recipe come along; of EXIF and XMP the orientation is
+/// then 1, and the thumbnail gone.
 ///
 /// # Errors
 /// [`DecodeError`].
@@ -114,6 +153,7 @@ pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> 
         Format::Tiff => {
             let (exif, _) = Exif::read(&mut reader).map(|exif| tidy(exif.to_block())).unwrap_or_default();
             let (icc, orientation) = (exif::profile(&mut reader), exif::orientation(&mut reader));
+            let (xmp, iptc) = (exif::xmp(&mut reader), exif::iptc(&mut reader));
             let premultiplied = exif::is_premultiplied(&mut reader);
             let mut pixels = match tiff::rare(&mut reader, &input)? {
                 Some(pixels) => pixels,
@@ -122,15 +162,17 @@ pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> 
             if premultiplied && pixels.channels.has_alpha() {
                 tiff::divide_by_opacity(&mut pixels);
             }
-            (pixels, orientation, Metadata { icc, exif })
+            (pixels, orientation, Metadata { icc, exif, xmp, iptc, recipe: None })
         }
         format => {
             if format == Format::Jpeg && !jpeg::reaches_its_end(&mut reader).map_err(|e| input.unread(e))? {
                 return Err(input.damaged("its end is missing"));
             }
-            let (pixels, Metadata { icc, exif }) = by_codec(reader, &input)?;
-            let (exif, orientation) = exif.map(tidy).unwrap_or_default();
-            (pixels, orientation, Metadata { icc, exif })
+            let texts = if format == Format::Png { png::texts(&mut reader) } else { Texts::default() };
+            let (pixels, read) = by_codec(reader, &input)?;
+            let (exif, orientation) = read.exif.or(texts.exif).map(tidy).unwrap_or_default();
+            let xmp = read.xmp.or(texts.xmp);
+            (pixels, orientation, Metadata { exif, xmp, recipe: texts.recipe, ..read })
         }
     };
     let Pixels { size, channels, depth, bytes, mut warnings } = pixels;
@@ -141,10 +183,22 @@ pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> 
             .push("its colour profile is for another kind of colour (CMYK, say) and was left out".to_owned());
     }
     let pixel = channels.count() * depth.bytes();
+    if let Some(packet) = metadata.xmp.take() {
+        if contains(&packet, b"HasExtendedXMP") {
+            warnings.push("the second half of its XMP was left out".to_owned());
+        }
+        let (packet, recipe) = xmp::take_recipe(xmp::set_upright(packet));
+        metadata.xmp = packet;
+        metadata.recipe = recipe.or(metadata.recipe);
+    }
     let (bytes, size) = upright(bytes, size, pixel, orientation.unwrap_or(Orientation::NoTransforms));
     let mut raster = Raster::from_bytes(kind, size, channels, depth, bytes).map_err(store)?;
     raster.metadata = metadata;
     Ok(Decoded { raster, format: input.format, warnings })
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
 }
 
 /// A block without what turning and redrawing make untrue, and the orientation that it had.

@@ -1,7 +1,7 @@
 //! Pictures to files.
 
 mod jpeg;
-mod png;
+pub(crate) mod png;
 #[cfg(test)]
 mod tests;
 mod tiff;
@@ -11,20 +11,35 @@ use std::io::{self, Seek, Write};
 
 use image::ImageError;
 
-use crate::{Depth, Format, FormatError, Raster, RasterError, exif};
+use crate::carry::Blocks;
+use crate::{Depth, Format, FormatError, Raster, RasterError};
+
+/// How finely a JPEG's colour is stored beside its brightness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Chroma {
+    /// 4:4:4: as finely.
+    #[default]
+    Full,
+    /// 4:2:2: half the columns.
+    Half,
+    /// 4:2:0: half the columns and rows.
+    Quarter,
+}
 
 /// How a file is written.
 #[derive(Debug, Clone)]
 pub struct EncodeOptions {
     /// 1 ..= 100; 95 is hard to tell from the original.
     pub jpeg_quality: u8,
+    /// How finely a JPEG's colour is stored.
+    pub jpeg_chroma: Chroma,
     /// Bits of each value; a format that has only 8 takes 8.
     pub depth: Depth,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { jpeg_quality: 95, depth: Depth::Eight }
+        Self { jpeg_quality: 95, jpeg_chroma: Chroma::Full, depth: Depth::Eight }
     }
 }
 
@@ -54,7 +69,7 @@ impl From<ImageError> for EncodeError {
     }
 }
 
-/// Write `raster` as a file of `format`, with its colour profile and EXIF. All but WebP are written
+/// Write `raster` as a file of `format`, with its colour profile, EXIF, XMP, IPTC and recipe. All but WebP are written
 /// as they are read, a band at a time. What does not go into the format is left out:
 /// [`Format::losses`] says what that is.
 ///
@@ -67,27 +82,13 @@ pub fn encode(
     options: &EncodeOptions,
 ) -> Result<(), EncodeError> {
     format.check_size(raster.size())?;
-    let metadata =
-        Blocks { icc: format.icc_of(raster), exif: format.exif_of(raster).map(|block| sized(block, raster)) };
+    let (metadata, _) = Blocks::new(raster, format);
     match format {
         Format::Png => png::write(raster, writer, &metadata, options.depth),
         Format::Tiff => tiff::write(raster, writer, &metadata, options.depth),
-        Format::Jpeg => jpeg::write(raster, writer, metadata, options.jpeg_quality),
+        Format::Jpeg => jpeg::write(raster, writer, metadata, options),
         Format::WebP => webp::write(raster, writer, metadata),
     }
-}
-
-/// What goes into the file beside the pixels.
-struct Blocks<'a> {
-    icc: Option<&'a [u8]>,
-    exif: Option<Vec<u8>>,
-}
-
-/// The block with the size that the picture has.
-fn sized(block: &[u8], raster: &Raster) -> Vec<u8> {
-    let mut block = block.to_vec();
-    exif::set_size(&mut block, raster.size());
-    block
 }
 
 /// Rows that are converted at a time; a multiple of a JPEG's blocks.

@@ -24,6 +24,10 @@ const ORIENTATION: u16 = 0x0112;
 const EXTRA_SAMPLES: u16 = 0x0152;
 /// A TIFF's colour profile (ICC.1, annex B).
 const ICC_PROFILE: u16 = 0x8773;
+/// A TIFF's XMP packet (XMP specification part 3, 1.1.6).
+pub(crate) const XMP: u16 = 0x02BC;
+/// A TIFF's IPTC.
+pub(crate) const IPTC: u16 = 0x83BB;
 /// More than a camera writes in a directory, for a tag, and than a profile has.
 const MOST_FIELDS: u64 = 200;
 const MOST_BYTES: u64 = 1 << 20;
@@ -203,6 +207,22 @@ impl Exif {
 /// The colour profile of a TIFF or BigTIFF file.
 pub(crate) fn profile(reader: impl Read + Seek) -> Option<Vec<u8>> {
     first_field(reader, ICC_PROFILE).map(|field| field.bytes)
+}
+
+/// The XMP packet of a TIFF or BigTIFF file.
+pub(crate) fn xmp(reader: impl Read + Seek) -> Option<Vec<u8>> {
+    first_field(reader, XMP).map(|field| field.bytes)
+}
+
+/// IPTC of a TIFF or BigTIFF file. Some programs call its bytes numbers of 32 bits, in which case they are
+/// not to be turned with the file's order.
+pub(crate) fn iptc(reader: impl Read + Seek) -> Option<Vec<u8>> {
+    let (mut directories, first) = Directories::open(reader)?;
+    let mut field = directories.fields(first, MOST_PROFILE_BYTES, |other| other == IPTC)?.pop()?;
+    if field.kind == 4 && directories.order != Order::NATIVE {
+        field.bytes.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+    }
+    crate::iptc::records(field.bytes)
 }
 
 /// The orientation of a TIFF or BigTIFF file.

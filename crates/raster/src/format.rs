@@ -5,6 +5,7 @@ use std::path::Path;
 use clarifier_tile::Size;
 use image::ImageFormat;
 
+use crate::carry::Blocks;
 use crate::{Depth, Raster};
 
 /// A file format.
@@ -27,10 +28,12 @@ pub enum FormatError {
     #[error("{0}: this program writes .png, .jpg, .webp and .tif; give the output one of these extensions")]
     UnknownExtension(String),
     /// A side too long.
-    #[error("a {format} holds at most {limit} pixels a side and the output is {size}; write a .png or .tif")]
+    #[error("a {format} holds at most {limit} pixels a side and the output is {size}; write {fitting}")]
     TooLarge {
         /// The format.
         format: &'static str,
+        /// Extensions of formats that hold it.
+        fitting: String,
         /// Its longest side.
         limit: u32,
         /// The picture's size.
@@ -88,16 +91,27 @@ impl Format {
     /// # Errors
     /// [`FormatError::TooLarge`].
     pub fn check_size(self, size: Size) -> Result<(), FormatError> {
-        let limit = match self {
+        let too_large = |format: Self| size.width.max(size.height) > format.longest_side();
+        if too_large(self) {
+            let (format, limit) = (self.name(), self.longest_side());
+            let fitting: Vec<_> = [Self::Png, Self::Tiff, Self::Jpeg]
+                .into_iter()
+                .filter(|other| !too_large(*other))
+                .map(|other| format!(".{}", other.extension()))
+                .collect();
+            return Err(FormatError::TooLarge { format, fitting: fitting.join(" or "), limit, size });
+        }
+        Ok(())
+    }
+
+    /// In pixels.
+    fn longest_side(self) -> u32 {
+        match self {
             Self::Jpeg => 65_535,
             Self::WebP => 16_383,
             Self::Png => i32::MAX as u32,
-            Self::Tiff => return Ok(()),
-        };
-        if size.width > limit || size.height > limit {
-            return Err(FormatError::TooLarge { format: self.name(), limit, size });
+            Self::Tiff => u32::MAX,
         }
-        Ok(())
     }
 
     /// What `raster` loses as a file of this format, in sentences for the user.
@@ -109,27 +123,8 @@ impl Format {
         if raster.depth() == Depth::Sixteen && !self.keeps_sixteen_bits() {
             losses.push(format!("{name} has 8 bits: the picture's 16 are reduced"));
         }
-        if raster.metadata.exif.is_some() && self.exif_of(raster).is_none() {
-            losses.push(format!("{name} holds less EXIF than there is: it is left out"));
-        }
-        if raster.metadata.icc.is_some() && self.icc_of(raster).is_none() {
-            losses.push(format!("{name} cannot hold this colour profile: it is left out"));
-        }
+        losses.extend(Blocks::new(raster, self).1);
         losses
-    }
-
-    /// The EXIF that goes into the file. A JPEG's is in one segment.
-    pub(crate) fn exif_of(self, raster: &Raster) -> Option<&[u8]> {
-        let most = if self == Self::Jpeg { 65_535 - 2 - 6 } else { u32::MAX as usize };
-        raster.metadata.exif.as_deref().filter(|block| !block.is_empty() && block.len() <= most)
-    }
-
-    /// The profile that goes into the file. A JPEG's is in at most 255 segments; a WebP is always in
-    /// colour, so that a grey one's is of the wrong kind.
-    pub(crate) fn icc_of(self, raster: &Raster) -> Option<&[u8]> {
-        let most = if self == Self::Jpeg { 255 * (65_535 - 2 - 14) } else { u32::MAX as usize };
-        let kind = self != Self::WebP || !raster.channels().is_grey();
-        raster.metadata.icc.as_deref().filter(|icc| kind && !icc.is_empty() && icc.len() <= most)
     }
 
     /// Whether values keep 16 bits.

@@ -2,12 +2,14 @@
 //!
 //! Nothing above this crate assumes that a picture fits in memory.
 
+mod carry;
 mod decode;
 mod encode;
 mod exif;
 #[cfg(test)]
 mod fixtures;
 mod format;
+mod iptc;
 mod metadata;
 mod orient;
 mod planes;
@@ -15,9 +17,10 @@ mod raster;
 mod resize;
 mod save;
 mod store;
+mod xmp;
 
-pub use decode::{DecodeError, Decoded, decode, open};
-pub use encode::{EncodeError, EncodeOptions, encode};
+pub use decode::{DecodeError, Decoded, Header, decode, open, probe};
+pub use encode::{Chroma, EncodeError, EncodeOptions, encode};
 pub use format::{Format, FormatError};
 pub use metadata::Metadata;
 pub use planes::Planes;

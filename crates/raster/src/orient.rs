@@ -3,15 +3,20 @@
 use clarifier_tile::Size;
 use image::metadata::Orientation;
 
+/// Whether width and height change places.
+pub(crate) fn is_sideways(orientation: Orientation) -> bool {
+    use Orientation::*;
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
 /// `bytes`, rows of pixels of `pixel` bytes, turned upright, and the size that they have then.
 pub(crate) fn upright(bytes: Vec<u8>, size: Size, pixel: usize, orientation: Orientation) -> (Vec<u8>, Size) {
     use Orientation::*;
     if orientation == NoTransforms {
         return (bytes, size);
     }
-    let sideways = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
     let (width, height) = (size.width as usize, size.height as usize);
-    let turned = if sideways { Size::new(size.height, size.width) } else { size };
+    let turned = if is_sideways(orientation) { Size::new(size.height, size.width) } else { size };
     let mut result = Vec::with_capacity(bytes.len());
     for y in 0..turned.height as usize {
         for x in 0..turned.width as usize {

@@ -102,8 +102,11 @@ impl Raster {
         Self { size, channels, depth, metadata: Metadata::default(), store }
     }
 
-    /// A picture of these bytes, as [`Self::read_rows`] gives them.
-    pub(crate) fn from_bytes(
+    /// A picture of these bytes: interleaved values, row by row, in native byte order.
+    ///
+    /// # Errors
+    /// If the store cannot be made.
+    pub fn from_bytes(
         kind: &StoreKind,
         size: Size,
         channels: Channels,

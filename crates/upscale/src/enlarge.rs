@@ -75,6 +75,16 @@ impl Enlarger {
         }
     }
 
+    /// Operations that it takes, of which a multiplication and an addition are two; about.
+    pub fn operations(&self, from: Size, to: Size) -> f64 {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        match self.network(factor) {
+            Some(network) => from.area() as f64 * network.operations(),
+            // Two filters of some ten values, for three channels.
+            None => to.area() as f64 * 120.0,
+        }
+    }
+
     /// How many tiles it takes to enlarge a picture of this size.
     pub fn tiles(&self, from: Size, factor: f64) -> usize {
         self.network(factor).map_or(1, |_| grid(from).len())

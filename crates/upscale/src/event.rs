@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, Preview};
 
 /// A kind of work, in the order in which a stage does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,6 +56,8 @@ pub enum Event {
         /// Tiles of this phase in all.
         total: usize,
     },
+    /// A tile of a stage's result, if the job asked for them.
+    Preview(Preview),
     /// Something the user should know.
     Warning {
         /// In a sentence.

@@ -157,6 +157,11 @@ impl Diffusion {
         Ok(())
     }
 
+    /// What UNet and ControlNet compute in: `f32` or `f16`.
+    pub fn precision(&self) -> &'static str {
+        if self.dtype == DType::F16 { "f16" } else { "f32" }
+    }
+
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
     ///
     /// # Errors

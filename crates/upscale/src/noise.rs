@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use clarifier_tile::Rect;
+use clarifier_model::files::TensorFile;
+use clarifier_tile::{Rect, Size};
 
 use crate::brownian;
 
@@ -163,19 +164,34 @@ pub enum NoiseError {
     },
 }
 
+/// Whether the file at `path` has a `noise` for a stage whose result is of this size, in pixels; only
+/// its header is read.
+///
+/// # Errors
+/// [`NoiseError`].
+pub fn check_noise_file(path: &Path, result: Size) -> Result<(), NoiseError> {
+    // What SD 1.5's autoencoder makes of a picture.
+    let area = crate::autoencode::latent_size(result, 8);
+    open(path, [4, area.height as usize, area.width as usize]).map(drop)
+}
+
 /// The tensor `noise` of the file at `path`, which must be `[channels, height, width]` (a leading 1 is
 /// allowed).
 ///
 /// # Errors
 /// [`NoiseError`].
 pub fn noise_from_file(path: &Path, expected: [usize; 3]) -> Result<Vec<f32>, NoiseError> {
+    Ok(open(path, expected)?.read("noise")?)
+}
+
+fn open(path: &Path, expected: [usize; 3]) -> Result<Box<dyn TensorFile>, NoiseError> {
     let file = clarifier_model::files::open(path)?;
     let shape = |found: String| NoiseError::Shape { file: path.display().to_string(), expected, found };
     let info = file.tensors().get("noise").ok_or_else(|| shape("there is none".into()))?;
     if info.shape != expected && info.shape.strip_prefix(&[1]) != Some(&expected[..]) {
         return Err(shape(format!("its shape is {:?}", info.shape)));
     }
-    Ok(file.read("noise")?)
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::adapters::check_tags;
 use crate::enlarge::{Enlarger, Enlarging, to_rgb};
 use crate::finish::Finish;
 use crate::mask::Mask;
+use crate::preview::previews;
 use crate::stage::StageRun;
 use crate::{
     Conditioning, Diffusion, Error, Event, Models, Observer, Settings, Stage, TilePrompts, embed, stages,
@@ -32,6 +33,8 @@ pub struct Job {
     pub region: Option<Rect>,
     /// Prompts for parts of the picture.
     pub tile_prompts: TilePrompts,
+    /// Whether to tell of the tiles of each stage's result ([`Event::Preview`]).
+    pub previews: bool,
 }
 
 impl Job {
@@ -44,6 +47,7 @@ impl Job {
             mask: None,
             region: None,
             tile_prompts: TilePrompts::default(),
+            previews: false,
         }
     }
 }
@@ -137,7 +141,11 @@ pub async fn upscale(
         for (index, stage) in plan.iter().enumerate() {
             announce(observe, (index, plan.len()), stage)?;
             let before = picture.as_ref().unwrap_or(&source);
-            picture = Some(run.stage(models, before, index, stage, observe).await?);
+            let after = run.stage(models, before, index, stage, observe).await?;
+            if job.previews {
+                previews(&after, settings, observe)?;
+            }
+            picture = Some(after);
         }
         picture.unwrap_or_else(|| unreachable!("there is at least one stage"))
     };

@@ -19,8 +19,22 @@ pub struct Plan {
     pub stages: Vec<PlannedStage>,
     /// The most memory that will be in use at once, in bytes, weights included; an estimate.
     pub peak_memory: u64,
+    /// What that peak comes from.
+    pub peak: Peak,
     /// Bytes of working copies of the picture, in memory or in the work folder.
     pub scratch: u64,
+}
+
+/// What a peak of memory comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peak {
+    /// The picture itself.
+    Picture,
+    /// A tile of diffusion (`tile_width` × `tile_height`).
+    Diffusion,
+    /// A tile of the autoencoder (`vae_tile`).
+    Autoencoder,
 }
 
 /// One stage of a plan.
@@ -45,6 +59,9 @@ pub struct PlannedStage {
     /// Operations of its diffusion and of its autoencoder, of which a multiplication and an addition
     /// are two.
     pub operations: f64,
+    /// Operations of each phase, in [`Phase::ALL`](crate::Phase::ALL)'s order.
+    #[serde(skip)]
+    pub work: [f64; 4],
 }
 
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
@@ -68,6 +85,8 @@ const OPERATIONS_PER_LATENT: f64 = 3.2e12 / 4096.0;
 const OPERATIONS_PER_PAIR: f64 = 2.0 * 7.0 * 4.0 * 320.0;
 /// Operations of the VAE for each pixel, there and back: (0.55 + 1.25) · 2 T for 512 × 512.
 const OPERATIONS_PER_VAE_PIXEL: f64 = 3.6e12 / (512.0 * 512.0);
+/// The share of it that is for the way there.
+const ENCODER_SHARE: f64 = 0.55 / 1.8;
 
 impl Plan {
     /// Seconds that diffusion and autoencoder take at `speed` operations a second ([`crate::speed`]); an
@@ -90,7 +109,7 @@ impl Plan {
         } else {
             enlarger_steps(input, settings.upscale_factor, enlarger)
         };
-        let mut memory = 0;
+        let (mut memory, mut peak) = (0, Peak::Picture);
         let mut scratch = 0;
         let half = backend.dtype == burn::tensor::DType::F16;
         let planned = stages.iter().map(|stage| {
@@ -107,8 +126,14 @@ impl Plan {
                 let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
-                memory = memory
-                    .max(canvas + (unet + backend.attention.score_bytes).max(vae * BYTES_PER_VAE_PIXEL));
+                let unet = canvas + unet + backend.attention.score_bytes;
+                for (needed, by) in
+                    [(unet, Peak::Diffusion), (canvas + vae * BYTES_PER_VAE_PIXEL, Peak::Autoencoder)]
+                {
+                    if needed > memory {
+                        (memory, peak) = (needed, by);
+                    }
+                }
             }
             let copies = 2 + u64::from(enlarger.largest_step() > 2.0) * 3;
             scratch = scratch.max(copies * stage.to.area() * BYTES_PER_PIXEL);
@@ -116,13 +141,13 @@ impl Plan {
             let latents_of_a_tile = grid.tile().area() as f64;
             let a_tile =
                 latents_of_a_tile * (OPERATIONS_PER_LATENT + latents_of_a_tile * OPERATIONS_PER_PAIR);
-            let operations = if diffusion {
-                (evaluations * grid.len()) as f64 * a_tile + stage.to.area() as f64 * OPERATIONS_PER_VAE_PIXEL
-            } else {
-                0.0
-            };
+            let redraw = (evaluations * grid.len()) as f64 * a_tile;
+            let vae = stage.to.area() as f64 * if diffusion { OPERATIONS_PER_VAE_PIXEL } else { 0.0 };
+            let enlarging = enlarger.operations(stage.from, stage.to);
+            let work = [enlarging, vae * ENCODER_SHARE, redraw, vae * (1.0 - ENCODER_SHARE)];
             PlannedStage {
-                operations,
+                operations: redraw + vae,
+                work,
                 width: stage.to.width,
                 height: stage.to.height,
                 enlarger_tiles: enlarger.tiles(stage.from, factor),
@@ -142,6 +167,7 @@ impl Plan {
             precision: if half { "f16" } else { "f32" }.into(),
             stages: planned,
             peak_memory: memory + scratch,
+            peak,
             scratch,
         }
     }

@@ -352,6 +352,20 @@ impl Settings {
         Ok(())
     }
 
+    /// Take the values of a JSON object; settings that it does not name stay.
+    ///
+    /// # Errors
+    /// If it is no object of settings.
+    pub fn merge(&mut self, json: &str) -> Result<(), serde_json::Error> {
+        let given: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)?;
+        let mut all = serde_json::to_value(&*self)?;
+        for (name, value) in given {
+            all[name] = value;
+        }
+        *self = serde_json::from_value(all)?;
+        Ok(())
+    }
+
     /// The prompt that the text encoder gets.
     pub fn full_prompt(&self) -> String {
         joined(&[&self.stylization, &self.prompt])

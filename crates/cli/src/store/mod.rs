@@ -21,6 +21,13 @@ pub fn find(name: &str) -> Option<PathBuf> {
     Cache::from_environment().ok()?.find(&model)
 }
 
+/// The file of this name, if it is a model's that is here.
+pub fn by_file_name(name: &str) -> Option<PathBuf> {
+    let cache = Cache::from_environment().ok()?;
+    let named = |model: &Model| model.file.rsplit('/').next() == Some(name);
+    manifest::models().iter().filter(|model| named(model)).find_map(|model| cache.find(model))
+}
+
 /// The LoRAs or embeddings that the store knows: what prompts call them, and their files if they are
 /// here.
 pub fn of_kind(kind: Kind) -> Vec<(String, Option<PathBuf>)> {

@@ -97,25 +97,50 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The pixels, and the profile and EXIF as they are in the file.
-pub(super) fn by_codec(
-    mut reader: impl BufRead + Seek,
+/// The decoder, and what it may take beside the pixels.
+fn decoder<'r>(
+    mut reader: impl BufRead + Seek + 'r,
     input: &Input,
-) -> Result<(Pixels, Metadata), DecodeError> {
+) -> Result<(impl ImageDecoder + 'r, Limits), DecodeError> {
     reader.rewind().map_err(|error| input.unread(error))?;
-    let failed = |error| input.failed(error);
     let mut reader = ImageReader::with_format(reader, input.format.codec());
     let mut limits = Limits::no_limits();
-    // What decoders may take beside the pixels.
     limits.max_alloc = Some(ALWAYS_PLAUSIBLE);
     reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    Ok((reader.into_decoder().map_err(|error| input.failed(error))?, limits))
+}
+
+/// The size as it is stored, and EXIF.
+pub(super) fn header_by_codec(
+    reader: impl BufRead + Seek,
+    input: &Input,
+) -> Result<(Size, Option<Vec<u8>>), DecodeError> {
+    let (mut decoder, _) = decoder(reader, input)?;
+    Ok((Size::from(decoder.dimensions()), decoder.exif_metadata().ok().flatten()))
+}
+
+/// The pixels, and the metadata as they are in the file.
+pub(super) fn by_codec(
+    reader: impl BufRead + Seek,
+    input: &Input,
+) -> Result<(Pixels, Metadata), DecodeError> {
+    let (mut decoder, mut limits) = decoder(reader, input)?;
+    let failed = |error| input.failed(error);
     let (size, total) = (Size::from(decoder.dimensions()), decoder.total_bytes());
     input.check(size, total)?;
     limits.max_alloc = Some(total.saturating_mul(2).saturating_add(ALWAYS_PLAUSIBLE));
     decoder.set_limits(limits).map_err(failed)?;
-    let metadata =
-        Metadata { icc: decoder.icc_profile().ok().flatten(), exif: decoder.exif_metadata().ok().flatten() };
+    let iptc = match input.format {
+        Format::Jpeg => decoder.iptc_metadata().ok().flatten(),
+        _ => None,
+    };
+    let metadata = Metadata {
+        icc: decoder.icc_profile().ok().flatten(),
+        exif: decoder.exif_metadata().ok().flatten(),
+        xmp: decoder.xmp_metadata().ok().flatten(),
+        iptc: iptc.as_deref().and_then(crate::iptc::from_resources),
+        recipe: None,
+    };
     let colour = decoder.color_type();
     let no_memory =
         |error: io::Error| DecodeError::Store { name: input.name.to_owned(), source: error.into() };

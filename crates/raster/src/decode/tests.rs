@@ -19,6 +19,8 @@ fn every_kind_is_read_as_pillow_reads_it() {
     for (name, expected) in expected() {
         let decoded = open(&fixtures::path(&name), &StoreKind::Memory).unwrap();
         let raster = &decoded.raster;
+        let header = probe(&fixtures::path(&name)).unwrap();
+        assert_eq!((header.format, header.size), (decoded.format, raster.size()), "{name}");
         assert_eq!((raster.size().width, raster.size().height), expected.size, "{name}");
         assert_eq!(raster.channels().count(), expected.channels, "{name}");
         assert_eq!(raster.depth() == Depth::Sixteen, expected.depth == 16, "{name}");

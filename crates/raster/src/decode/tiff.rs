@@ -1,4 +1,4 @@
-//! The kinds of TIFF that `image` refuses: grey with opacity, grey in f32.
+//! The kinds of TIFF that `image` refuses, grey with opacity and grey in f32; and sizes.
 
 use std::io::{BufRead, Seek};
 
@@ -10,6 +10,13 @@ use tiff::{ColorType, TiffError};
 use super::DecodeError;
 use super::pixels::{Input, Pixels};
 use crate::{Channels, Depth};
+
+/// The size as it is stored, of any kind.
+pub(super) fn size(mut reader: impl BufRead + Seek, input: &Input) -> Result<Size, DecodeError> {
+    reader.rewind().map_err(|error| input.unread(error))?;
+    let dimensions = Decoder::new(reader).and_then(|mut decoder| decoder.dimensions());
+    dimensions.map(Size::from).map_err(|error| input.damaged(&error.to_string()))
+}
 
 /// The pixels of a TIFF of such a kind, else `None`.
 pub(super) fn rare(mut reader: impl BufRead + Seek, input: &Input) -> Result<Option<Pixels>, DecodeError> {

@@ -1,64 +1,72 @@
-//! JPEG, a band of blocks at a time, without subsampling of colour. Opacity is laid on white.
+//! JPEG, a band of blocks at a time. Opacity is laid on white.
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::marker::PhantomData;
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{GenericImageView, ImageEncoder, Luma, PixelWithColorType, Rgb};
+use jpeg_encoder::{
+    ChromaSubsamplingMethod, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr,
+};
 
-use super::{BAND, Blocks, EncodeError};
+use super::{BAND, Blocks, Chroma, EncodeError, EncodeOptions};
 use crate::{Depth, Raster, RasterError};
 
 pub(super) fn write(
     raster: &Raster,
     writer: impl Write,
     metadata: Blocks,
-    quality: u8,
+    options: &EncodeOptions,
 ) -> Result<(), EncodeError> {
-    let mut encoder = JpegEncoder::new_with_quality(writer, quality.clamp(1, 100));
-    let codec = |error: image::error::UnsupportedError| EncodeError::Codec(error.to_string());
+    let mut encoder = Encoder::new(writer, options.jpeg_quality.clamp(1, 100));
+    encoder.set_sampling_factor(match options.jpeg_chroma {
+        Chroma::Full => SamplingFactor::R_4_4_4,
+        Chroma::Half => SamplingFactor::R_4_2_2,
+        Chroma::Quarter => SamplingFactor::R_4_2_0,
+    });
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    if let Some(exif) = &metadata.exif {
+        encoder.add_exif_metadata(exif).map_err(codec)?;
+    }
+    if let Some(xmp) = &metadata.xmp {
+        let segment = [b"http://ns.adobe.com/xap/1.0/\0", xmp.as_slice()].concat();
+        encoder.add_app_segment(1, segment).map_err(codec)?;
+    }
     if let Some(icc) = metadata.icc {
-        encoder.set_icc_profile(icc.to_vec()).map_err(codec)?;
+        encoder.add_icc_profile(icc).map_err(codec)?;
     }
-    if let Some(exif) = metadata.exif {
-        encoder.set_exif_metadata(exif).map_err(codec)?;
+    if let Some(segment) = metadata.iptc_segment() {
+        encoder.add_app_segment(13, segment).map_err(codec)?;
     }
-    match raster.channels().is_grey() {
-        true => Blocked::<Luma<u8>>::new(raster).encode(encoder),
-        false => Blocked::<Rgb<u8>>::new(raster).encode(encoder),
+    let rows = Rows { raster, band: RefCell::default() };
+    encoder.encode_image(&rows).map_err(codec)?;
+    rows.band.into_inner().failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn codec(error: EncodingError) -> EncodeError {
+    match error {
+        EncodingError::IoError(error) => EncodeError::Write(error),
+        other => EncodeError::Codec(other.to_string()),
     }
 }
 
-/// The picture as the encoder asks for it: every pixel once, block by block, so that one band of
-/// rows in memory serves.
-struct Blocked<'a, P> {
+/// The picture as the encoder asks for it: row after row, so that one band in memory serves.
+struct Rows<'a> {
     raster: &'a Raster,
     band: RefCell<Band>,
-    pixel: PhantomData<P>,
 }
 
+#[derive(Default)]
 struct Band {
     /// First row, if one was read.
     top: Option<u32>,
-    /// Pixels of `P`, or zeros after a failure.
+    /// Without opacity; zeros after a failure.
     bytes: Vec<u8>,
-    /// Asking for a pixel cannot fail, so this is kept for the end.
+    /// Asking for a row cannot fail, so this is kept for the end.
     failure: Option<RasterError>,
 }
 
-impl<'a, P: PixelWithColorType<Subpixel = u8>> Blocked<'a, P> {
-    fn new(raster: &'a Raster) -> Self {
-        Self {
-            raster,
-            band: RefCell::new(Band { top: None, bytes: Vec::new(), failure: None }),
-            pixel: PhantomData,
-        }
-    }
-
-    fn encode<W: Write>(self, mut encoder: JpegEncoder<W>) -> Result<(), EncodeError> {
-        encoder.encode_image(&self)?;
-        self.band.into_inner().failure.map_or(Ok(()), |error| Err(error.into()))
+impl Rows<'_> {
+    fn colours(&self) -> usize {
+        if self.raster.channels().is_grey() { 1 } else { 3 }
     }
 
     fn read(&self, top: u32, band: &mut Band) {
@@ -66,34 +74,48 @@ impl<'a, P: PixelWithColorType<Subpixel = u8>> Blocked<'a, P> {
         let rows = BAND.min(size.height - top);
         band.top = Some(top);
         match self.raster.read_rows(top, rows, Depth::Eight) {
-            Ok(bytes) if self.raster.channels().has_alpha() => {
-                band.bytes = on_white(&bytes, P::CHANNEL_COUNT.into())
-            }
+            Ok(bytes) if self.raster.channels().has_alpha() => band.bytes = on_white(&bytes, self.colours()),
             Ok(bytes) => band.bytes = bytes,
             Err(error) => {
-                band.bytes = vec![0; rows as usize * size.width as usize * usize::from(P::CHANNEL_COUNT)];
+                band.bytes = vec![0; rows as usize * size.width as usize * self.colours()];
                 band.failure.get_or_insert(error);
             }
         }
     }
 }
 
-impl<P: PixelWithColorType<Subpixel = u8>> GenericImageView for Blocked<'_, P> {
-    type Pixel = P;
-
-    fn dimensions(&self) -> (u32, u32) {
-        (self.raster.size().width, self.raster.size().height)
+impl ImageBuffer for &Rows<'_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        if self.raster.channels().is_grey() { JpegColorType::Luma } else { JpegColorType::Ycbcr }
     }
 
-    fn get_pixel(&self, x: u32, y: u32) -> P {
+    fn width(&self) -> u16 {
+        u16::try_from(self.raster.size().width).expect("the size was checked")
+    }
+
+    fn height(&self) -> u16 {
+        u16::try_from(self.raster.size().height).expect("the size was checked")
+    }
+
+    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
         let mut band = self.band.borrow_mut();
+        let y = u32::from(y);
         let top = y - y % BAND;
         if band.top != Some(top) {
             self.read(top, &mut band);
         }
-        let channels = usize::from(P::CHANNEL_COUNT);
-        let at = ((y - top) as usize * self.raster.size().width as usize + x as usize) * channels;
-        *P::from_slice(&band.bytes[at..][..channels])
+        let length = self.raster.size().width as usize * self.colours();
+        let row = &band.bytes[(y - top) as usize * length..][..length];
+        if self.colours() == 1 {
+            buffers[0].extend_from_slice(row);
+            return;
+        }
+        for pixel in row.chunks_exact(3) {
+            let (luma, blue, red) = rgb_to_ycbcr(pixel[0], pixel[1], pixel[2]);
+            buffers[0].push(luma);
+            buffers[1].push(blue);
+            buffers[2].push(red);
+        }
     }
 }
 

@@ -8,6 +8,11 @@ use png::{BitDepth, ColorType, Encoder, EncodingError, Info};
 use super::{Blocks, EncodeError, for_each_band};
 use crate::{Channels, Depth, Raster};
 
+/// XMP specification part 3, 1.1.5.
+pub(crate) const XMP_KEYWORD: &str = "XML:com.adobe.xmp";
+/// What viewers of PNG's texts show the recipe as.
+pub(crate) const RECIPE_KEYWORD: &str = "clarifier";
+
 pub(super) fn write(
     raster: &Raster,
     writer: impl Write,
@@ -32,7 +37,15 @@ pub(super) fn write(
     };
     info.icc_profile = metadata.icc.map(Cow::Borrowed);
     info.exif_metadata = metadata.exif.as_deref().map(Cow::Borrowed);
-    let encoder = Encoder::with_info(writer, info).map_err(codec)?;
+    let mut encoder = Encoder::with_info(writer, info).map_err(codec)?;
+    if let Some(xmp) = metadata.xmp_text() {
+        encoder.add_itxt_chunk(XMP_KEYWORD.into(), xmp.into_owned()).map_err(codec)?;
+    }
+    if let Some(recipe) = metadata.recipe {
+        let software = concat!("Clarifier ", env!("CARGO_PKG_VERSION"));
+        encoder.add_text_chunk("Software".into(), software.into()).map_err(codec)?;
+        encoder.add_itxt_chunk(RECIPE_KEYWORD.into(), recipe.into()).map_err(codec)?;
+    }
     let mut writer = encoder.write_header().map_err(codec)?;
     let mut rows = writer.stream_writer().map_err(codec)?;
     for_each_band(raster, depth, |mut bytes| {

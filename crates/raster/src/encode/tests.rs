@@ -56,7 +56,7 @@ fn a_big_tiff_is_read_back() {
     // Written only above 4 GiB otherwise.
     let mut picture = raster(Size::new(37, 131), Channels::Rgba, Depth::Sixteen);
     picture.metadata = open(&fixtures::path("camera.tif"), &StoreKind::Memory).unwrap().raster.metadata;
-    let blocks = Blocks { icc: picture.metadata.icc.as_deref(), exif: picture.metadata.exif.clone() };
+    let (blocks, _) = Blocks::new(&picture, Format::Tiff);
     let mut file = Cursor::new(Vec::new());
     tiff::write_big(&picture, &mut file, &blocks, Depth::Sixteen).unwrap();
     assert_eq!(file.get_ref()[2], 43);
@@ -75,9 +75,8 @@ fn sixteen_bits_are_rounded_to_eight() {
     }
 }
 
-#[test]
-fn a_jpeg_is_close_and_its_colour_is_not_subsampled() {
-    // Red and blue stripes one pixel wide: subsampled colour would make them violet.
+/// Red and blue stripes one pixel wide.
+fn stripes() -> Raster {
     let size = Size::new(33, 71);
     let mut picture = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
     let red = (0..size.area()).map(|i| (i % 33 % 2) as f32);
@@ -85,10 +84,36 @@ fn a_jpeg_is_close_and_its_colour_is_not_subsampled() {
     picture
         .write(0, 0, &Planes::new(size, 3, red.chain((0..size.area()).map(|_| 0.0)).chain(blue).collect()))
         .unwrap();
-    let back = through(&picture, Format::Jpeg, Depth::Eight);
-    let error =
-        levels(&picture).iter().zip(levels(&back)).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>() as f64;
-    assert!(error / (size.area() as f64 * 3.0) < 6.0);
+    picture
+}
+
+fn mean_error(a: &Raster, b: &Raster) -> f64 {
+    let (a, b) = (levels(a), levels(b));
+    a.iter().zip(&b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
+}
+
+#[test]
+fn a_jpegs_colour_is_as_fine_as_asked_for() {
+    let picture = stripes();
+    let with = |jpeg_chroma| {
+        let mut file = Cursor::new(Vec::new());
+        let options = EncodeOptions { jpeg_chroma, ..EncodeOptions::default() };
+        encode(&picture, &mut file, Format::Jpeg, &options).unwrap();
+        // Sampling of the first component, in the frame header (ITU-T T.81, B.2.2).
+        let bytes = file.get_ref();
+        let frame = bytes.windows(4).position(|w| w == [0xFF, 0xC0, 0, 17]).unwrap();
+        let sampling = bytes[frame + 11];
+        file.set_position(0);
+        (sampling, mean_error(&decode(file, "it", &StoreKind::Memory).unwrap().raster, &picture))
+    };
+    let (full, half, quarter) = (with(Chroma::Full), with(Chroma::Half), with(Chroma::Quarter));
+    assert_eq!((full.0, half.0, quarter.0), (0x11, 0x21, 0x22));
+    // Subsampled across, the stripes become violet: red and blue are half of what they were.
+    assert!(full.1 < 6.0 && half.1 > 60.0 && quarter.1 > 60.0, "{full:?} {half:?} {quarter:?}");
+}
+
+#[test]
+fn a_jpeg_is_close() {
     for (channels, size) in [
         (Channels::Grey, Size::new(9, 200)),
         (Channels::Rgb, Size::new(1, 1)),
@@ -137,11 +162,11 @@ fn opacity_is_laid_on_white_in_a_jpeg() {
 fn profile_and_exif_go_into_every_format() {
     for name in ["turned_6.jpg", "camera.tif"] {
         let picture = open(&fixtures::path(name), &StoreKind::Memory).unwrap().raster;
-        let before = exif::Exif::read(Cursor::new(picture.metadata.exif.as_ref().unwrap())).unwrap();
+        let before = crate::exif::Exif::read(Cursor::new(picture.metadata.exif.as_ref().unwrap())).unwrap();
         for format in ALL {
             let back = through(&picture, format, Depth::Eight);
             assert_eq!(back.metadata.icc, picture.metadata.icc, "{format:?}");
-            let after = exif::Exif::read(Cursor::new(back.metadata.exif.as_ref().unwrap())).unwrap();
+            let after = crate::exif::Exif::read(Cursor::new(back.metadata.exif.as_ref().unwrap())).unwrap();
             assert_eq!(after, before, "{name} as {format:?}");
             assert!(format.losses(&picture).is_empty());
         }
@@ -161,6 +186,18 @@ fn what_does_not_fit_is_left_out_and_said_so() {
 }
 
 #[test]
+fn a_tiff_is_deflated() {
+    let mut smooth =
+        Raster::new(&StoreKind::Memory, Size::new(300, 200), Channels::Rgb, Depth::Sixteen).unwrap();
+    let values = (0..300 * 200 * 3).map(|i| (i % 300 + i / 300 % 200) as f32 / 500.0).collect();
+    smooth.write(0, 0, &Planes::new(smooth.size(), 3, values)).unwrap();
+    let mut file = Cursor::new(Vec::new());
+    let options = EncodeOptions { depth: Depth::Sixteen, ..EncodeOptions::default() };
+    encode(&smooth, &mut file, Format::Tiff, &options).unwrap();
+    assert!(file.get_ref().len() < 300 * 200 * 6 / 10, "{}", file.get_ref().len());
+}
+
+#[test]
 fn a_picture_too_long_for_its_format_is_refused_before_any_work() {
     let size = Size::new(70_000, 1);
     let picture = Raster::new(&StoreKind::Memory, size, Channels::Grey, Depth::Eight).unwrap();
@@ -168,6 +205,7 @@ fn a_picture_too_long_for_its_format_is_refused_before_any_work() {
         let mut file = Cursor::new(Vec::new());
         let error = encode(&picture, &mut file, format, &EncodeOptions::default()).unwrap_err();
         assert!(error.to_string().contains("at most"), "{error}");
+        assert!(error.to_string().contains("write .png or .tif"), "{error}");
         assert!(file.into_inner().is_empty());
     }
     assert_eq!(through(&picture, Format::Tiff, Depth::Eight).size(), size);

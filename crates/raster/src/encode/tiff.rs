@@ -1,18 +1,29 @@
-//! TIFF, strip by strip; BigTIFF where 4 GiB do not suffice. EXIF hangs in directories of its own.
+//! TIFF, strip by strip, deflated; BigTIFF where 4 GiB may not suffice. EXIF hangs in directories of its
+//! own.
+//!
+//! `tiff` only compresses a picture that is given whole, so its directories are used and the strips are
+//! made here.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Seek, Write};
 
-use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use tiff::encoder::{
-    Compression, DirectoryEncoder, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue,
+    DirectoryEncoder, Rational, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue,
 };
-use tiff::tags::{ExtraSamples, Tag, Type};
+use tiff::tags::{
+    CompressionMethod, ExtraSamples, PhotometricInterpretation, Predictor, ResolutionUnit, SampleFormat, Tag,
+    Type,
+};
 use tiff::{Directory, TiffError};
 
 use super::{BAND, Blocks, EncodeError, for_each_band};
-use crate::exif::{EXIF_IFD, Exif, Field, GPS_IFD};
+use crate::exif::{EXIF_IFD, Exif, Field, GPS_IFD, IPTC, XMP};
 use crate::{Depth, Raster};
+
+/// Noise-like 16-bit values hardly shrink further at higher levels, which take several times as long.
+const LEVEL: Compression = Compression::new(4);
 
 /// Bytes without a meaning of TIFF's own: what a colour profile is stored as.
 struct Undefined<'a>(&'a [u8]);
@@ -37,7 +48,8 @@ pub(super) fn write(
     depth: Depth,
 ) -> Result<(), EncodeError> {
     let bytes = raster.size().area() * (raster.channels().count() * depth.bytes()) as u64;
-    // Offsets are 32 bits in a plain TIFF; a little is kept for the tags.
+    // Offsets are 32 bits in a plain TIFF. What does not deflate grows by a few bytes; these and the tags
+    // have a little room.
     if bytes > u64::from(u32::MAX) - (1 << 24) {
         write_big(raster, writer, metadata, depth)
     } else {
@@ -56,35 +68,10 @@ pub(super) fn write_big(
 
 fn write_kind<W: Write + Seek, K: TiffKind>(
     raster: &Raster,
-    encoder: TiffEncoder<W, K>,
-    metadata: &Blocks,
-    depth: Depth,
-) -> Result<(), EncodeError> {
-    // Strip by strip, `tiff` writes what it is given: it only compresses a whole picture at once.
-    let encoder = encoder.with_compression(Compression::Uncompressed);
-    match (raster.channels().is_grey(), depth) {
-        (true, Depth::Eight) => write_strips::<_, _, Gray8>(raster, encoder, metadata, depth, |bytes| bytes),
-        (true, Depth::Sixteen) => write_strips::<_, _, Gray16>(raster, encoder, metadata, depth, sixteen),
-        (false, Depth::Eight) => write_strips::<_, _, RGB8>(raster, encoder, metadata, depth, |bytes| bytes),
-        (false, Depth::Sixteen) => write_strips::<_, _, RGB16>(raster, encoder, metadata, depth, sixteen),
-    }
-}
-
-fn sixteen(bytes: Vec<u8>) -> Vec<u16> {
-    bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()
-}
-
-fn write_strips<W: Write + Seek, K: TiffKind, C: ColorType>(
-    raster: &Raster,
     mut encoder: TiffEncoder<W, K>,
     metadata: &Blocks,
     depth: Depth,
-    values: impl Fn(Vec<u8>) -> Vec<C::Inner>,
-) -> Result<(), EncodeError>
-where
-    [C::Inner]: TiffValue,
-{
-    let size = raster.size();
+) -> Result<(), EncodeError> {
     let exif = metadata.exif.as_deref().and_then(|block| Exif::read(Cursor::new(block))).unwrap_or_default();
     let mut below = Vec::new();
     for (pointer, fields) in [(EXIF_IFD, &exif.camera), (GPS_IFD, &exif.place)] {
@@ -94,20 +81,99 @@ where
             below.push((pointer, directory.finish_with_offsets().map_err(codec)?.offset));
         }
     }
-    let mut image = encoder.new_image::<C>(size.width, size.height).map_err(codec)?;
-    image.rows_per_strip(BAND).map_err(codec)?;
-    if raster.channels().has_alpha() {
-        image.extra_samples(&[ExtraSamples::UnassociatedAlpha]).map_err(codec)?;
-    }
-    write_fields(image.encoder(), &exif.about)?;
+    let mut image = encoder.image_directory().map_err(codec)?;
+    write_fields(&mut image, &exif.about)?;
     for (pointer, offset) in below {
-        image.encoder().write_tag(Tag::from_u16_exhaustive(pointer), offset).map_err(codec)?;
+        image.write_tag(Tag::from_u16_exhaustive(pointer), offset).map_err(codec)?;
     }
     if let Some(icc) = metadata.icc {
-        image.encoder().write_tag(Tag::IccProfile, Undefined(icc)).map_err(codec)?;
+        image.write_tag(Tag::IccProfile, Undefined(icc)).map_err(codec)?;
     }
-    for_each_band(raster, depth, |bytes| image.write_strip(&values(bytes)).map_err(codec))?;
+    if let Some(xmp) = &metadata.xmp {
+        image.write_tag(Tag::from_u16_exhaustive(XMP), xmp.as_slice()).map_err(codec)?;
+    }
+    if let Some(iptc) = metadata.iptc {
+        image.write_tag(Tag::from_u16_exhaustive(IPTC), Undefined(iptc)).map_err(codec)?;
+    }
+    write_layout(raster, &mut image, depth)?;
+    let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
+    for_each_band(raster, depth, |mut bytes| {
+        predict(&mut bytes, raster, depth);
+        let mut deflate = ZlibEncoder::new(Vec::new(), LEVEL);
+        deflate.write_all(&bytes)?;
+        let strip = deflate.finish()?;
+        let offset = image.write_data(strip.as_slice()).map_err(codec)?;
+        offsets.push(K::convert_offset(offset).map_err(codec)?);
+        lengths.push(K::convert_offset(strip.len() as u64).map_err(codec)?);
+        Ok(())
+    })?;
+    image.write_tag(Tag::StripOffsets, K::convert_slice(&offsets)).map_err(codec)?;
+    image.write_tag(Tag::StripByteCounts, K::convert_slice(&lengths)).map_err(codec)?;
     image.finish().map_err(codec)
+}
+
+/// What the picture is and how it is stored (TIFF 6.0, "RGB Full Color Images").
+fn write_layout<W: Write + Seek, K: TiffKind>(
+    raster: &Raster,
+    image: &mut DirectoryEncoder<W, K>,
+    depth: Depth,
+) -> Result<(), EncodeError> {
+    let (size, samples) = (raster.size(), raster.channels().count());
+    let grey = raster.channels().is_grey();
+    let kind = if grey { PhotometricInterpretation::BlackIsZero } else { PhotometricInterpretation::RGB };
+    let numbers = [
+        (Tag::ImageWidth, size.width),
+        (Tag::ImageLength, size.height),
+        (Tag::RowsPerStrip, BAND.min(size.height)),
+    ];
+    for (tag, value) in numbers {
+        image.write_tag(tag, value).map_err(codec)?;
+    }
+    let shorts = [
+        (Tag::Compression, CompressionMethod::Deflate.to_u16()),
+        (Tag::Predictor, Predictor::Horizontal.to_u16()),
+        (Tag::PhotometricInterpretation, kind.to_u16()),
+        (Tag::SamplesPerPixel, samples as u16),
+        (Tag::PlanarConfiguration, 1),
+        (Tag::ResolutionUnit, ResolutionUnit::None.to_u16()),
+    ];
+    for (tag, value) in shorts {
+        image.write_tag(tag, value).map_err(codec)?;
+    }
+    for tag in [Tag::XResolution, Tag::YResolution] {
+        image.write_tag(tag, Rational { n: 1, d: 1 }).map_err(codec)?;
+    }
+    let each = |value: u16| vec![value; samples];
+    let bits = each(8 * depth.bytes() as u16);
+    image.write_tag(Tag::BitsPerSample, bits.as_slice()).map_err(codec)?;
+    let unsigned = each(SampleFormat::Uint.to_u16());
+    image.write_tag(Tag::SampleFormat, unsigned.as_slice()).map_err(codec)?;
+    if raster.channels().has_alpha() {
+        let alpha = ExtraSamples::UnassociatedAlpha.to_u16();
+        image.write_tag(Tag::ExtraSamples, [alpha].as_slice()).map_err(codec)?;
+    }
+    Ok(())
+}
+
+/// Every value less the one to its left (TIFF 6.0, "Differencing Predictor"), which deflates far better.
+fn predict(bytes: &mut [u8], raster: &Raster, depth: Depth) {
+    let samples = raster.channels().count();
+    for row in bytes.chunks_exact_mut(raster.size().width as usize * samples * depth.bytes()) {
+        match depth {
+            Depth::Eight => {
+                for at in (samples..row.len()).rev() {
+                    row[at] = row[at].wrapping_sub(row[at - samples]);
+                }
+            }
+            Depth::Sixteen => {
+                let value = |row: &[u8], at: usize| u16::from_ne_bytes([row[2 * at], row[2 * at + 1]]);
+                for at in (samples..row.len() / 2).rev() {
+                    let difference = value(row, at).wrapping_sub(value(row, at - samples));
+                    row[2 * at..][..2].copy_from_slice(&difference.to_ne_bytes());
+                }
+            }
+        }
+    }
 }
 
 /// Tags as they are, in native byte order, which is the encoder's.

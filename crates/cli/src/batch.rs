@@ -1,0 +1,75 @@
+//! The pictures of a call, looked at before gigabytes of weights are read.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, bail};
+use clarifier_raster::{Header, probe};
+use clarifier_upscale::Settings;
+
+use crate::inputs::{Found, Input, Search, find, real};
+use crate::job::Request;
+use crate::names::Pattern;
+use crate::output::Target;
+use crate::progress::Style;
+use crate::summary::Summary;
+
+/// A picture to be enlarged.
+pub struct Item {
+    pub input: Input,
+    pub header: Header,
+    pub target: Target,
+    pub seed: u64,
+}
+
+/// The pictures that can be enlarged, and an account of the others.
+pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
+    let patterns = [Pattern::usual(), Pattern::in_work_dir(), Pattern::of_region(), request.pattern()];
+    let except = request.folder().into_iter().chain(request.work_dir.as_deref()).map(real).collect();
+    let search = Search { recursive: request.recursive, except, results: &patterns };
+    let Found { inputs, results } = find(&request.inputs, &search)?;
+    if let (Some(one), Style::Human) = (results.first(), style) {
+        eprintln!(
+            "{} pictures left out, such as {}, which look like results of others; name them to enlarge them",
+            results.len(),
+            one.display()
+        );
+    }
+    if inputs.is_empty() {
+        bail!("there is nothing to enlarge: all pictures look like results");
+    }
+    if request.output.is_some() && inputs.len() > 1 {
+        bail!("-o names one result and there are {} pictures; use --output-dir", inputs.len());
+    }
+    let mut summary = Summary::new(style, inputs.len());
+    let mut items = Vec::new();
+    let mut taken = HashSet::new();
+    let first_seed = seed(&request.settings);
+    for (index, input) in inputs.iter().enumerate() {
+        let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
+        let seed = if drawn { seed(&request.settings) } else { first_seed };
+        let mut look = || -> Result<_> {
+            let header = probe(&input.path)?;
+            let target = Target::new(request, input, &header, index + 1, seed)?;
+            if !taken.insert(target.path.clone()) {
+                bail!("{}: an earlier picture of this batch has that name already", target.path.display());
+            }
+            let wanted = target.is_wanted(request, &inputs)?;
+            Ok((header, target, wanted))
+        };
+        match look() {
+            Ok((header, target, true)) => items.push(Item { input: input.clone(), header, target, seed }),
+            Ok((_, target, false)) => summary.skipped(&input.path, &target.path),
+            Err(error) => summary.failed(&input.path, &error),
+        }
+    }
+    Ok((items, summary))
+}
+
+/// A seed of the user's, or one drawn from the clock.
+fn seed(settings: &Settings) -> u64 {
+    u64::try_from(settings.seed).unwrap_or_else(|_| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        // Short enough to be typed again.
+        (now.as_nanos() as u64 ^ u64::from(std::process::id()) << 20) % (1 << 32)
+    })
+}

@@ -1,0 +1,161 @@
+//! One picture of a batch, from reading it to its result.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clarifier_raster::{Depth, EncodeOptions, Raster, StoreKind, open, save};
+use clarifier_upscale::{
+    Diffusion, Error, Job, Models, Recipe, Settings, check_noise_file, output_part, source_size, stages,
+    upscale as run_engine,
+};
+
+use crate::batch::Item;
+use crate::job::Request;
+use crate::planning::Planning;
+use crate::progress::{Progress, Style, human, print_json, warn};
+use crate::recipe::named;
+use crate::work_dir::WorkDir;
+
+/// Working copies up to this many bytes stay in memory.
+const SCRATCH_IN_MEMORY: u64 = 2 << 30;
+
+/// A picture that was read.
+pub struct Prepared {
+    pub picture: Raster,
+    /// What its result's format leaves out, said already.
+    losses: Vec<String>,
+}
+
+/// Read the picture, and say what is lost of it.
+pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared> {
+    let (input, target) = (&item.input.path, &item.target);
+    let decoded = open(input, &StoreKind::Memory)?;
+    let picture = decoded.raster;
+    let mut losses = target.format.losses(&picture);
+    if request.depth == Some(Depth::Eight) && picture.depth() == Depth::Sixteen {
+        losses.retain(|loss| !loss.contains("16 are reduced"));
+    }
+    for (file, message) in decoded
+        .warnings
+        .iter()
+        .map(|warning| (input, warning))
+        .chain(losses.iter().map(|loss| (&target.path, loss)))
+    {
+        warn(style, &format!("{}: {message}", file.display()));
+    }
+    if let Some(noise) = &request.noise {
+        let size = source_size(picture.size(), &request.settings);
+        let first = stages(size, request.settings.upscale_factor, 0.0, 0).remove(0);
+        check_noise_file(noise, first.to)?;
+    }
+    Ok(Prepared { picture, losses })
+}
+
+/// One picture of a batch.
+pub struct One<'a> {
+    pub planning: &'a Planning<'a>,
+    pub item: &'a Item,
+}
+
+impl One<'_> {
+    /// Enlarge it and write the result.
+    pub fn run(
+        &self,
+        models: &mut Models,
+        prepared: Prepared,
+        progress: &mut Progress,
+        work: &mut Option<WorkDir>,
+    ) -> Result<()> {
+        let Self { planning, item } = self;
+        let (request, target, seed) = (planning.request, &item.target, item.seed);
+        let begun = Instant::now();
+        let Prepared { picture, losses } = prepared;
+        let (settings, plan) = planning.plan(models, picture.size())?;
+        if request.dry_run {
+            return planning.show(&plan, &item.input.path, &target.path);
+        }
+        if planning.style == Style::Human && request.verbose {
+            eprintln!("settings: {}", serde_json::to_string(&settings)?);
+            eprintln!("plan: {}", serde_json::to_string(&plan)?);
+        }
+        if let Some(work) = work {
+            work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
+            work.log(&format!("plan: {}", serde_json::to_string(&plan)?));
+        }
+        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
+            StoreKind::Memory
+        } else {
+            StoreKind::File(request.work_dir.clone().unwrap_or_else(std::env::temp_dir))
+        };
+        let size = output_part(picture.size(), &settings, request.region)?.size;
+        let depth = match request.depth.unwrap_or(picture.depth()) {
+            Depth::Sixteen if target.format.keeps_sixteen_bits() => Depth::Sixteen,
+            _ => Depth::Eight,
+        };
+        let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
+        let job = Job {
+            noise: request.noise.clone(),
+            scratch,
+            mask: planning.mask.clone(),
+            region: request.region,
+            tile_prompts: request.tile_prompts.clone(),
+            previews: work.is_some(),
+            ..Job::new(seed)
+        };
+        let report =
+            pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
+                if let Some(work) = work {
+                    work.observe(&event);
+                }
+                progress.observe(event)
+            }))?;
+        // The input's own is not how this was made.
+        result.metadata.recipe = Some(self.recipe(models, settings).to_json());
+        for loss in target.format.losses(&result).iter().filter(|loss| !losses.contains(loss)) {
+            progress.warn(&format!("{}: {loss}", target.path.display()));
+        }
+        // Since the last tile, nobody has asked.
+        if progress.is_cancelled() {
+            return Err(Error::Cancelled.into());
+        }
+        let options =
+            EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
+        save(&result, &target.path, target.format, &options, request.overwrite)?;
+        progress.finish();
+        let seconds = begun.elapsed();
+        match planning.style {
+            Style::Json => print_json(&serde_json::json!({
+                "event": "done", "input": item.input.path, "output": target.path, "width": size.width,
+                "height": size.height, "seed": report.seed, "diffusion": report.diffusion,
+                "seconds": seconds.as_secs_f64(),
+            })),
+            Style::Human => {
+                let seed = if report.diffusion { format!(", seed {seed}") } else { String::new() };
+                eprintln!("{}: {size} in {}{seed}", target.path.display(), human(seconds));
+            }
+            Style::Quiet => {}
+        }
+        if let Some(work) = work {
+            work.log(&format!("written: {}, {size}, in {}", target.path.display(), human(seconds)));
+        }
+        Ok(())
+    }
+
+    /// All that gives this result again.
+    fn recipe(&self, models: &Models, mut settings: Settings) -> Recipe {
+        let Self { planning, item } = self;
+        let request = planning.request;
+        settings.seed = item.seed as i64;
+        Recipe {
+            program: concat!("clarifier ", env!("CARGO_PKG_VERSION")).into(),
+            settings,
+            models: planning.models.clone(),
+            precision: models.diffusion.as_ref().map_or("f32", Diffusion::precision).into(),
+            diffusion: models.diffusion.is_some(),
+            region: request.region.map(|r| [r.x, r.y, r.size.width, r.size.height]),
+            mask: request.mask.as_deref().map(named),
+            noise: request.noise.as_deref().map(named),
+            tile_prompts: request.tile_prompts.clone(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What became of each picture of a batch.
+
+use std::path::{Path, PathBuf};
+
+use crate::Outcome;
+use crate::progress::{Style, print_json};
+
+/// Counts and reasons.
+pub struct Summary {
+    style: Style,
+    total: usize,
+    done: usize,
+    skipped: Vec<PathBuf>,
+    failed: Vec<(PathBuf, String)>,
+    cancelled: bool,
+}
+
+impl Summary {
+    /// Of `total` pictures.
+    pub fn new(style: Style, total: usize) -> Self {
+        Self { style, total, done: 0, skipped: Vec::new(), failed: Vec::new(), cancelled: false }
+    }
+
+    pub fn done(&mut self) {
+        self.done += 1;
+    }
+
+    /// Its result is there already.
+    pub fn skipped(&mut self, input: &Path, output: &Path) {
+        match self.style {
+            Style::Json => {
+                print_json(&serde_json::json!({ "event": "skipped", "input": input, "output": output }));
+            }
+            Style::Human => eprintln!("{}: it exists already; skipped", output.display()),
+            Style::Quiet => {}
+        }
+        self.skipped.push(input.to_owned());
+    }
+
+    pub fn failed(&mut self, input: &Path, error: &anyhow::Error) {
+        let message = format!("{error:#}");
+        eprintln!("error: {message}");
+        if self.style == Style::Json {
+            print_json(&serde_json::json!({ "event": "error", "input": input, "message": message }));
+        }
+        self.failed.push((input.to_owned(), message));
+    }
+
+    /// The user stopped it.
+    pub fn cancelled(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// Say how it ended: in a line for each that failed, if there were several pictures.
+    pub fn finish(&self) -> Outcome {
+        if self.cancelled {
+            match self.done {
+                0 => eprintln!("cancelled; no result was written"),
+                done => eprintln!("cancelled; only the {done} pictures before this one were written"),
+            }
+            if self.style == Style::Json {
+                print_json(&serde_json::json!({ "event": "cancelled", "done": self.done }));
+            }
+            return Outcome::Cancelled;
+        }
+        if self.total > 1 {
+            match self.style {
+                Style::Json => print_json(&self.json()),
+                Style::Human => eprintln!("{}", self.text()),
+                Style::Quiet => {}
+            }
+        }
+        if self.failed.is_empty() { Outcome::Done } else { Outcome::Failed }
+    }
+
+    /// How it ended, in a line.
+    pub fn state(&self) -> String {
+        match (self.cancelled, &self.failed[..]) {
+            (true, _) => "cancelled".into(),
+            (_, []) => "done".into(),
+            (_, [(_, message)]) if self.total == 1 => format!("failed: {message}"),
+            (_, failed) => format!("failed: {} of {} pictures; {}", failed.len(), self.total, failed[0].1),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let failed = self.failed.iter();
+        let failed: Vec<_> = failed
+            .map(|(input, message)| serde_json::json!({ "input": input, "message": message }))
+            .collect();
+        serde_json::json!({
+            "event": "summary", "total": self.total, "done": self.done, "skipped": self.skipped,
+            "failed": failed,
+        })
+    }
+
+    /// `2 of 5 pictures done, 1 skipped, 2 failed:` and the reasons.
+    pub fn text(&self) -> String {
+        let mut text = format!("{} of {} pictures done", self.done, self.total);
+        if !self.skipped.is_empty() {
+            text += &format!(", {} skipped", self.skipped.len());
+        }
+        if !self.failed.is_empty() {
+            text += &format!(", {} failed:", self.failed.len());
+        }
+        for (input, message) in &self.failed {
+            let name = input.display().to_string();
+            // Most reasons name the picture themselves.
+            let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(message);
+            text += &format!("\n  {name}: {message}");
+        }
+        text
+    }
+}
