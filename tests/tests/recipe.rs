@@ -11,8 +11,9 @@ use clarifier_tests::{fixture, json, psnr};
 use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
-    Autoencoder, Conditioning, DiffusionPaths, Event, Job, Models, Redraw, Settings, Solver, SolverKind,
-    Statistics, StepNoise, StepTiles, TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
+    Autoencoder, Conditioning, DiffusionPaths, Event, Job, Models, Phase, Plan, Redraw, Settings, Solver,
+    SolverKind, Statistics, StepNoise, StepTiles, TileWindow, UpscalerChoice, VaeStatistics, output_size,
+    upscale,
 };
 
 /// The tiny networks on a device.
@@ -177,7 +178,8 @@ fn a_seed_gives_the_same_bytes_and_another_seed_others() {
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), &Backend::flex());
     let input = || open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
-    let settings = Settings { tile_width: 16, tile_height: 16, ..fixture_settings(SolverKind::Ddim) };
+    // A stochastic sampler: its steps' noise must not depend on more than the seed either.
+    let settings = Settings { tile_width: 16, tile_height: 16, ..fixture_settings(SolverKind::Dpmpp3mSde) };
     let mut results = Vec::new();
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -186,6 +188,50 @@ fn a_seed_gives_the_same_bytes_and_another_seed_others() {
     assert!(results[0] == results[1] && results[1] == results[2], "the number of threads must not matter");
     let other = run(&mut models, &input(), &Settings { denoise_strength: 0.5, ..settings }, None);
     assert_ne!(results[0], other);
+}
+
+#[test]
+fn every_sampler_runs_and_its_progress_counts_evaluations() {
+    let backend = Backend::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &backend);
+    let input = smooth(Size::new(70, 50));
+    let size = output_size(input.size(), &Settings::default());
+    let field = Settings::describe().into_iter().find(|field| field.name == "solver").unwrap();
+    let mut results: Vec<(String, Planes)> = Vec::new();
+    for solver in field.choices {
+        let mut settings = Settings {
+            num_inference_steps: 4,
+            denoise_strength: 0.5,
+            tile_width: 12,
+            tile_height: 10,
+            tile_overlap: 4,
+            ..Settings::default()
+        };
+        settings.set("solver", &solver).unwrap();
+        let plan = Plan::new(&backend, &models.enlarger, true, input.size(), &settings);
+        let stage = &plan.stages[0];
+        let twice = ["heun", "dpm2", "dpm2_a", "dpm++sde"].contains(&solver.as_str());
+        assert_eq!((stage.steps, stage.evaluations), (2, if twice { 3 } else { 2 }), "{solver}");
+        let job = Job::new(7);
+        let mut output = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
+        let mut seen = Vec::new();
+        let mut observe = |event| {
+            if let Event::Tile { phase: Phase::Diffuse, done, total } = event {
+                seen.push((done, total));
+            }
+            ControlFlow::Continue(())
+        };
+        pollster::block_on(upscale(&mut models, &input, &mut output, &settings, &job, &mut observe)).unwrap();
+        let total = stage.diffusion_tiles * stage.evaluations;
+        assert!(stage.diffusion_tiles > 1);
+        assert_eq!(seen, (1..=total).map(|done| (done, total)).collect::<Vec<_>>(), "{solver}");
+        let result = output.read(output.area()).unwrap();
+        for (other, planes) in &results {
+            assert_ne!(planes, &result, "{solver} and {other} are two");
+        }
+        results.push((solver, result));
+    }
 }
 
 #[test]

@@ -215,4 +215,12 @@ mod tests {
     fn the_command_line_is_consistent() {
         super::command().debug_assert();
     }
+
+    #[test]
+    fn help_lists_samplers_and_schedules() {
+        let help = super::upscale().render_long_help().to_string();
+        for word in ["dpmsolver", "euler_a", "dpm++3m_sde", "tcd", "karras", "sgm_uniform"] {
+            assert!(help.contains(word), "{word}");
+        }
+    }
 }

@@ -72,10 +72,14 @@ impl Planning<'_> {
             );
             match stage.steps {
                 0 => println!(", not redrawn"),
-                steps => println!(
-                    ", {steps} steps × {} tiles of {} × {} latents",
-                    stage.diffusion_tiles, stage.tile.0, stage.tile.1
-                ),
+                steps => {
+                    let evaluations = match stage.evaluations {
+                        same if same == steps => String::new(),
+                        more => format!(" of {more} evaluations"),
+                    };
+                    let (tiles, (width, height)) = (stage.diffusion_tiles, stage.tile);
+                    println!(", {steps} steps{evaluations} × {tiles} tiles of {width} × {height} latents");
+                }
             }
         }
         println!(

@@ -7,13 +7,13 @@ mod describe;
 mod sampler;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 pub use describe::{Field, Kind};
 pub use sampler::{Schedule, SolverKind, StrengthMode};
 
 /// What an upscale does.
-// `remote` makes functions of what would be the traits' implementations; ours, below, call them.
+// `remote` makes functions of what would be the traits' implementations. Ours, in `sampler.rs`, call them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Settings")]
@@ -58,7 +58,7 @@ pub struct Settings {
     /// Steps of the whole schedule, of which the strength's share is run.
     #[schemars(range(min = 1, max = 1000))]
     pub num_inference_steps: u32,
-    /// The sampler. diffusers' and A1111's names are understood too, such as "DPM++ 3M SDE Karras", which sets the schedule as well.
+    /// The sampler; dpmsolver is "DPM++ 2M". diffusers', A1111's and ComfyUI's names are understood too, and may say the schedule: "DPM++ 3M SDE Karras".
     pub solver: SolverKind,
     /// How the sampler's noise levels are spaced. ddim, ddpm, lcm and tcd have only their own.
     pub schedule: Schedule,
@@ -209,21 +209,6 @@ pub enum VaeStatistics {
     Thumbnail,
     /// The picture's corners at full size.
     Sampled,
-}
-
-impl Serialize for Settings {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, to)
-    }
-}
-
-/// In `solver`, every name that [`SolverKind::parse`] knows.
-impl<'de> Deserialize<'de> for Settings {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut map = serde_json::Map::deserialize(from)?;
-        sampler::split_schedule(&mut map);
-        Self::deserialize(serde_json::Value::Object(map)).map_err(serde::de::Error::custom)
-    }
 }
 
 /// A value outside its range.

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Settings, SettingsError};
 
@@ -176,7 +176,7 @@ impl<'de> Deserialize<'de> for Schedule {
 
 /// Where the sampler's name in `settings` says a schedule too, take it apart. A `schedule` beside it wins, unless it is the
 /// default.
-pub(super) fn split_schedule(settings: &mut serde_json::Map<String, serde_json::Value>) {
+fn split_schedule(settings: &mut serde_json::Map<String, serde_json::Value>) {
     let name = settings.get("solver").and_then(|name| name.as_str());
     if let Some((kind, Some(schedule))) = name.and_then(SolverKind::parse) {
         let given = settings.get("schedule").and_then(|given| given.as_str());
@@ -184,6 +184,21 @@ pub(super) fn split_schedule(settings: &mut serde_json::Map<String, serde_json::
             settings.insert("schedule".into(), schedule.name().into());
         }
         settings.insert("solver".into(), kind.name().into());
+    }
+}
+
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, to)
+    }
+}
+
+/// In `solver`, every name that [`SolverKind::parse`] knows.
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut map = serde_json::Map::deserialize(from)?;
+        split_schedule(&mut map);
+        Self::deserialize(serde_json::Value::Object(map)).map_err(D::Error::custom)
     }
 }
 
