@@ -83,9 +83,10 @@ fn add(path: &Path, hash: &mut Sha256, depth: u32) {
     let Ok(mut file) = std::fs::File::open(path) else { return };
     let length = file.metadata().map_or(0, |m| m.len());
     hash.update(length.to_le_bytes());
-    let step = (length.saturating_sub(SAMPLE) / (SAMPLES - 1)).max(SAMPLE);
+    // Spread from the first byte to the last, or, in a small file, one after the other.
+    let free = length.saturating_sub(SAMPLE).max(SAMPLE * (SAMPLES - 1));
     let mut bytes = Vec::new();
-    for start in (0..SAMPLES).map(|i| i * step).take_while(|start| *start < length) {
+    for start in (0..SAMPLES).map(|i| i * free / (SAMPLES - 1)).take_while(|start| *start < length) {
         bytes.clear();
         if file.seek(SeekFrom::Start(start)).is_ok() {
             let _ = (&mut file).take(SAMPLE).read_to_end(&mut bytes);

@@ -169,7 +169,7 @@ mod tests {
         let device = burn::tensor::Device::flex();
         let text = |value: f32| Tensor::<3>::full([2, 1, 1], value, &device);
         let prompts =
-            TilePrompts::parse("R1C2: a dog\n\n50,0,50,100: the right half\n60,50,40,50: a corner\n");
+            TilePrompts::parse("R1C2: a dog\n\n50,0,50,100: the right half\n60,60,40,40: a corner\n");
         let prompts = prompts.unwrap();
         let order: Vec<&str> = prompts.prompts().collect();
         let embeddings = order.iter().map(|p| text(p.len() as f32)).collect();
