@@ -90,8 +90,8 @@ fn what_would_lose_a_picture_or_cannot_be_is_refused() {
     std::fs::write(at("noise.safetensors"), [2, 0, 0, 0, 0, 0, 0, 0, b'{', b'}']).unwrap();
     let before = files(home.path());
     for (args, code, says) in [
-        (&["a.png", "-o", "a.png", "--overwrite"][..], 1, "would replace the picture a.png"),
-        (&["a.png", "--name", "{name}", "--overwrite"], 1, "would replace the picture a.png"),
+        (&["a.png", "-o", "a.png", "--overwrite"][..], 1, "a.png: the result would replace a picture"),
+        (&["a.png", "--name", "{name}", "--overwrite"], 1, "a.png: the result would replace a picture"),
         (&["./a.png", "b.png", "-o", "b.png"], 2, "-o names one result"),
         (&["?.png", "-o", "c.png"], 1, "-o names one result and there are 2 pictures"),
         (&["long.png", "--format", "webp"], 1, "write .png or .tif or .jpg"),
@@ -156,6 +156,32 @@ fn the_work_folder_shows_the_run() {
     ] {
         assert!(log.contains(says), "{says}: {log}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_after_the_last_tile_still_counts() {
+    use std::io::{BufRead, BufReader};
+
+    let home = tempfile::tempdir().unwrap();
+    // 27 megapixels, of which one tile is told; then they are still to be converted.
+    picture(&home.path().join("in.png"), 375, 280);
+    let mut process = command(home.path())
+        .args(FAST)
+        .args(["in.png", "--upscale-factor", "16", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(
+        events.any(|event| event.contains(r#""event":"tile""#) && event.contains(r#""done":1,"total":1"#))
+    );
+    let interrupt = std::process::Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    assert!(events.last().unwrap().contains(r#""event":"cancelled""#));
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    assert_eq!(files(home.path()), ["in.png"]);
 }
 
 #[test]
