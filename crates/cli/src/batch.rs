@@ -43,6 +43,7 @@ pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
     let mut summary = Summary::new(style, inputs.len());
     let mut items = Vec::new();
     let mut taken = HashSet::new();
+    let originals = inputs.iter().map(|input| real(&input.path)).collect();
     let first_seed = seed(&request.settings);
     for (index, input) in inputs.iter().enumerate() {
         let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
@@ -53,7 +54,7 @@ pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
             if !taken.insert(target.path.clone()) {
                 bail!("{}: an earlier picture of this batch has that name already", target.path.display());
             }
-            let wanted = target.is_wanted(request, &inputs)?;
+            let wanted = target.is_wanted(request, &originals)?;
             Ok((header, target, wanted))
         };
         match look() {

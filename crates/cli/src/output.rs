@@ -1,5 +1,6 @@
 //! Where results go.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -46,17 +47,15 @@ impl Target {
     }
 
     /// Whether it is to be written, which it is not if it exists and the user asked to skip it. It must
-    /// be possible: the folder must exist and be writable. `inputs` are never overwritten, whatever the
-    /// user said.
-    pub fn is_wanted(&self, request: &Request, inputs: &[Input]) -> Result<bool> {
+    /// be possible: the folder must exist and be writable. `inputs`, as [`real`] gives them, are never
+    /// overwritten, whatever the user said.
+    pub fn is_wanted(&self, request: &Request, inputs: &HashSet<PathBuf>) -> Result<bool> {
         let path = &self.path;
         if path.exists() {
-            let itself = real(path);
-            if let Some(input) = inputs.iter().find(|input| real(&input.path) == itself) {
+            if inputs.contains(&real(path)) {
                 bail!(
-                    "{}: the result would replace the picture {}; give it another name",
-                    path.display(),
-                    input.path.display()
+                    "{}: the result would replace a picture to be enlarged; give it another name",
+                    path.display()
                 );
             }
             if request.skip_existing && path.is_file() {

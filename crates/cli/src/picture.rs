@@ -31,10 +31,7 @@ pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared>
     let (input, target) = (&item.input.path, &item.target);
     let decoded = open(input, &StoreKind::Memory)?;
     let picture = decoded.raster;
-    let mut losses = target.format.losses(&picture);
-    if request.depth == Some(Depth::Eight) && picture.depth() == Depth::Sixteen {
-        losses.retain(|loss| !loss.contains("16 are reduced"));
-    }
+    let losses = target.format.losses(&picture);
     for (file, message) in decoded
         .warnings
         .iter()

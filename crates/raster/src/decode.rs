@@ -111,12 +111,22 @@ pub fn probe(path: &Path) -> Result<Header, DecodeError> {
             let orientation = exif::orientation(&mut reader);
             (tiff::size(reader, &input)?, orientation)
         }
+        Format::Jpeg => {
+            let header = jpeg::header(&mut reader).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => input.damaged("its header is cut off"),
+                _ => input.unread(error),
+            });
+            let (size, exif) = header?;
+            (size, exif.map(tidy).unwrap_or_default().1)
+        }
         format => {
             let texts = if format == Format::Png { png::texts(&mut reader) } else { Texts::default() };
             let (size, exif) = header_by_codec(reader, &input)?;
             (size, exif.or(texts.exif).map(tidy).unwrap_or_default().1)
         }
     };
+    // A header may claim no pixels at all.
+    input.check(size, 0)?;
     let turned = orientation.is_some_and(is_sideways);
     let size = if turned { Size::new(size.height, size.width) } else { size };
     Ok(Header { format: input.format, size })

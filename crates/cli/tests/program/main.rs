@@ -1,6 +1,8 @@
 //! The program as a user runs it.
 
+mod batch;
 mod hub;
+mod metadata;
 mod pictures;
 mod store;
 

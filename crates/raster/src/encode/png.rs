@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use png::{BitDepth, ColorType, Encoder, EncodingError, Info};
+use png::{BitDepth, ColorType, DeflateCompression, Encoder, EncodingError, Info};
 
 use super::{Blocks, EncodeError, for_each_band};
 use crate::{Channels, Depth, Raster};
 
+/// An enlarged photograph of 38 megapixels takes 0.8 s of it in 8 bits and 4 s in 16. The encoder's own
+/// default (6) takes 8 s and 21 s for files 9 % and 0.1 % smaller.
+const LEVEL: u8 = 3;
 /// XMP specification part 3, 1.1.5.
 pub(crate) const XMP_KEYWORD: &str = "XML:com.adobe.xmp";
 /// What viewers of PNG's texts show the recipe as.
@@ -46,6 +49,7 @@ pub(super) fn write(
         encoder.add_text_chunk("Software".into(), software.into()).map_err(codec)?;
         encoder.add_itxt_chunk(RECIPE_KEYWORD.into(), recipe.into()).map_err(codec)?;
     }
+    encoder.set_deflate_compression(DeflateCompression::Level(LEVEL));
     let mut writer = encoder.write_header().map_err(codec)?;
     let mut rows = writer.stream_writer().map_err(codec)?;
     for_each_band(raster, depth, |mut bytes| {
