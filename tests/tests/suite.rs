@@ -1,5 +1,6 @@
 //! All tests that need a model, in one program: each links the whole engine.
 
+mod adapters;
 mod files;
 mod full_size;
 mod gpu;
