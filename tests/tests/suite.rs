@@ -6,4 +6,5 @@ mod full_size;
 mod gpu;
 mod host;
 mod networks;
+mod prompts;
 mod recipe;
