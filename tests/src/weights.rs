@@ -51,7 +51,8 @@ pub enum Stored {
 pub struct Entry {
     /// Name in the file.
     pub name: String,
-    /// Name in the formula.
+    /// Name in the formula; `=2.5` is that number everywhere, `~name` that name's values in one
+    /// dimension.
     pub formula: String,
     /// Shape in the file.
     pub shape: Vec<usize>,
@@ -59,8 +60,14 @@ pub struct Entry {
 
 /// Write a safetensors file, one tensor in memory at a time.
 pub fn write_safetensors(path: &Path, entries: &[Entry], stored: Stored) {
+    write_safetensors_with(path, entries, stored, json!({}));
+}
+
+/// Write a safetensors file with texts in its header.
+pub fn write_safetensors_with(path: &Path, entries: &[Entry], stored: Stored, metadata: Value) {
     let width = if stored == Stored::F32 { 4 } else { 2 };
     let mut header = Map::new();
+    header.insert("__metadata__".into(), metadata);
     let mut at = 0;
     for Entry { name, shape, .. } in entries {
         let end = at + shape.iter().product::<usize>() * width;
@@ -74,7 +81,12 @@ pub fn write_safetensors(path: &Path, entries: &[Entry], stored: Stored) {
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     for Entry { formula, shape, .. } in entries {
-        let values = weight(formula, shape);
+        let count = shape.iter().product();
+        let values = match (formula.strip_prefix('='), formula.strip_prefix('~')) {
+            (Some(number), _) => vec![number.parse().unwrap(); count],
+            (_, Some(name)) => weight(name, &[count]),
+            _ => weight(formula, shape),
+        };
         let bytes: Vec<u8> = match stored {
             Stored::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Stored::F16 => {

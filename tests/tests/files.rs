@@ -48,6 +48,73 @@ fn wrong_files_are_refused_by_name() {
     );
 }
 
+#[test]
+fn what_training_programs_leave_and_attackers_make_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let says = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        message(open(&path))
+    };
+    let lightning = b"\x80\x02}cpytorch_lightning.callbacks\nModelCheckpoint\nK\x01s.";
+    assert!(says("lightning.ckpt", lightning).contains("take its .safetensors file"));
+    let many = [&b"\x80\x02"[..], &vec![b']'; 100 << 20], b"."].concat();
+    assert!(says("many.pth", &many).contains("far larger than that of any file of weights"));
+    let index = says("empty.safetensors.index.json", br#"{"weight_map": {}}"#);
+    assert!(index.contains("empty.safetensors.index.json: its list of tensors is empty"), "{index}");
+    for (name, key, shape, is) in [
+        (
+            "sd2.safetensors",
+            "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+            vec![4, 1024],
+            "an SD 2.x",
+        ),
+        (
+            "sdxl.safetensors",
+            "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+            vec![4, 2048],
+            "an SDXL",
+        ),
+        (
+            "sd3.safetensors",
+            "model.diffusion_model.joint_blocks.0.context_block.attn.qkv.weight",
+            vec![4],
+            "an SD 3",
+        ),
+        ("flux.safetensors", "double_blocks.0.img_attn.qkv.weight", vec![4], "a FLUX"),
+        ("clip.safetensors", "text_model.embeddings.token_embedding.weight", vec![2, 1024], "an SD 2.x"),
+    ] {
+        let path = folder.path().join(name);
+        let mut list: Vec<Entry> = vec![Entry { name: key.into(), formula: key.into(), shape }];
+        for name in ["down_blocks.0.x", "up_blocks.0.x", "time_embedding.x"] {
+            if key.starts_with("down_blocks.") {
+                list.push(Entry { name: name.into(), formula: name.into(), shape: vec![1] });
+            }
+        }
+        write_safetensors(&path, &list, Stored::F32);
+        let message = message(component(&path, Component::UNet));
+        assert!(message.contains(&format!("this is {is}")), "{message}");
+    }
+}
+
+#[test]
+fn a_config_of_another_file_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = entries(&json("manifest_tiny.json")["unet"]["tensors"]);
+    write_safetensors(&folder.path().join("unet.safetensors"), &list, Stored::F16);
+    let config = |text: &str| std::fs::write(folder.path().join("config.json"), text).unwrap();
+    let read = |file: &str, part| component(&folder.path().join(file), part).map(|c| c.config.is_some());
+    config(r#"{"_class_name": "AutoencoderKL"}"#);
+    assert!(!read("unet.safetensors", Component::UNet).unwrap());
+    config(r#"{"_class_name": "UNet2DConditionModel"}"#);
+    assert!(read("unet.safetensors", Component::UNet).unwrap());
+    // Of LDM's layout: whatever lies beside it is not looked at.
+    config("no JSON");
+    write_safetensors(&folder.path().join("ldm.safetensors"), &ldm_entries("vae"), Stored::F16);
+    assert!(!read("ldm.safetensors", Component::Vae).unwrap());
+    assert!(message(read("unet.safetensors", Component::UNet)).contains("not JSON"));
+}
+
 fn load_unet(path: &Path) -> Result<UNet, String> {
     let part = component(path, Component::UNet).map_err(|e| e.to_string())?;
     let placement = Placement::f32(&Device::flex());
@@ -108,6 +175,10 @@ fn sharded_and_half_precision_folders_load() {
     std::fs::remove_file(unet.join("diffusion_pytorch_model.fp16.safetensors")).unwrap();
     let index = serde_json::json!({ "weight_map": map }).to_string();
     std::fs::write(unet.join("diffusion_pytorch_model.safetensors.index.json"), index).unwrap();
+    load_unet(folder.path()).unwrap();
+    // Both at once, as diffusers names the shards of a variant.
+    let index = "diffusion_pytorch_model.safetensors.index";
+    std::fs::rename(unet.join(format!("{index}.json")), unet.join(format!("{index}.fp16.json"))).unwrap();
     load_unet(folder.path()).unwrap();
     let part = component(folder.path(), Component::UNet).unwrap();
     let last = list.last().unwrap();

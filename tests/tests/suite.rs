@@ -1,9 +1,11 @@
 //! All tests that need a model, in one program: each links the whole engine.
 
+mod adapters;
 mod features;
 mod files;
 mod full_size;
 mod gpu;
 mod host;
 mod networks;
+mod prompts;
 mod recipe;

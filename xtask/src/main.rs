@@ -21,9 +21,19 @@ fn main() -> ExitCode {
             &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],
         ),
         "fixtures" => {
-            ["generate.py", "esrgan.py", "tokens.py", "solvers.py", "recipe.py", "ldm.py", "raster/make.py"]
-                .iter()
-                .all(|script| run("python3", &[&format!("tests/fixtures/{script}")]))
+            [
+                "generate.py",
+                "esrgan.py",
+                "tokens.py",
+                "solvers.py",
+                "recipe.py",
+                "ldm.py",
+                "lora.py",
+                "prompts.py",
+                "raster/make.py",
+            ]
+            .iter()
+            .all(|script| run("python3", &[&format!("tests/fixtures/{script}")]))
                 && run("python3", &["tests/fixtures/generate.py", "--full"])
         }
         _ => {

@@ -181,6 +181,9 @@ struct VaeJson {
     scaling_factor: f32,
 }
 
+/// What SDXL multiplies its latents by; its VAE's tensors have the same names and shapes.
+const SDXL_SCALING: f32 = 0.13025;
+
 fn sd_scaling() -> f32 {
     0.18215
 }
@@ -206,6 +209,11 @@ impl VaeConfig {
             None => Self::from_tensors(&weights.root())
                 .ok_or_else(|| weights.config_error("it holds no Stable Diffusion VAE"))?,
         };
+        if (config.scaling_factor - SDXL_SCALING).abs() < 1e-5 {
+            return Err(
+                weights.config_error("its config.json says that it is SDXL's VAE; SD 1.x has another")
+            );
+        }
         let fits = |&c: &usize| config.groups > 0 && c % config.groups == 0;
         if config.block_out_channels.is_empty() || !config.block_out_channels.iter().all(fits) {
             return Err(weights.config_error("its VAE's channels do not divide into groups"));

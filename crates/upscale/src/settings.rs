@@ -21,7 +21,7 @@ pub struct Settings {
     /// How many times as wide and high the result is; fractions are fine. More than 2 is done in stages of at most 2.
     #[schemars(range(min = 1.0, max = 16.0))]
     pub upscale_factor: f64,
-    /// What the picture should look like. (word:1.3) strengthens, [word] weakens, BREAK starts a new part.
+    /// What the picture should look like. (word:1.3) strengthens, [word] weakens, BREAK starts a new part, <lora:NAME:0.5> adds a LoRA.
     pub prompt: String,
     /// What it should not look like.
     pub negative_prompt: String,

@@ -1,5 +1,6 @@
 //! The program as a user runs it.
 
+mod adapters;
 mod batch;
 mod hub;
 mod metadata;

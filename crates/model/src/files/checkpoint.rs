@@ -37,15 +37,33 @@ impl Component {
                 "model.safetensors",
                 "model.safetensors.index.json",
                 "model.fp16.safetensors",
+                "model.safetensors.index.fp16.json",
                 "pytorch_model.bin",
+                "pytorch_model.bin.index.json",
+                "pytorch_model.fp16.bin",
             ],
             _ => &[
                 "diffusion_pytorch_model.safetensors",
                 "diffusion_pytorch_model.safetensors.index.json",
                 "diffusion_pytorch_model.fp16.safetensors",
+                "diffusion_pytorch_model.safetensors.index.fp16.json",
                 "diffusion_pytorch_model.bin",
+                "diffusion_pytorch_model.bin.index.json",
+                "diffusion_pytorch_model.fp16.bin",
             ],
         }
+    }
+
+    /// Whether a `config.json` is this network's, as far as it says: a folder may hold several files.
+    fn owns(self, config: &Value) -> bool {
+        let class = match self {
+            Self::UNet => "UNet2DConditionModel",
+            Self::Vae => "AutoencoderKL",
+            Self::ControlNet => "ControlNetModel",
+            // transformers' configurations name no class, or several.
+            Self::TextEncoder => return config.get("_class_name").is_none(),
+        };
+        config.get("_class_name").and_then(Value::as_str).is_none_or(|name| name == class)
     }
 
     /// What is said to a user who gave something else.
@@ -78,11 +96,15 @@ pub struct ComponentFile {
 pub fn component(path: &Path, component: Component) -> Result<ComponentFile, FileError> {
     let path = if path.is_dir() { in_folder(path, component)? } else { path.to_owned() };
     let name = path.display().to_string();
-    let config = read_config(&path.with_file_name("config.json"))?;
     let file = open(&path)?;
     let kind = identify(&*file);
     let wrong = |is| FileError::WrongKind { name: name.clone(), is, wanted: component.wanted().into() };
     use {Component as C, FileKind as K};
+    // A file of LDM's layout has none of its own: one beside it belongs to something else.
+    let config = match kind {
+        K::Checkpoint | K::LdmControlNet | K::LdmVae => None,
+        _ => read_config(&path.with_file_name("config.json"))?.filter(|json| component.owns(json)),
+    };
     let (file, config): (Box<dyn TensorFile>, _) = match (component, kind) {
         (C::UNet, K::UNet) | (C::ControlNet, K::ControlNet) => (file, config),
         (C::TextEncoder, K::TextEncoder) => (Box::new(Renamed::new(file, |key| text_key(key, ""))), config),

@@ -10,10 +10,14 @@ use crate::lora::is_lora;
 pub enum FileKind {
     /// SD 1.x in one file, LDM's names.
     Checkpoint,
-    /// SDXL in one file.
+    /// SDXL, in whole or in part.
     Sdxl,
-    /// SD 2.x in one file.
+    /// SD 2.x, in whole or in part.
     Sd2,
+    /// SD 3.x, in whole or in part.
+    Sd3,
+    /// FLUX, in whole or in part.
+    Flux,
     /// A LoRA.
     Lora,
     /// A ControlNet, LDM's names.
@@ -40,8 +44,10 @@ impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Checkpoint => "an SD 1.x checkpoint",
-            Self::Sdxl => "an SDXL checkpoint",
-            Self::Sd2 => "an SD 2.x checkpoint",
+            Self::Sdxl => "an SDXL checkpoint or a part of one",
+            Self::Sd2 => "an SD 2.x checkpoint or a part of one",
+            Self::Sd3 => "an SD 3 checkpoint or a part of one",
+            Self::Flux => "a FLUX checkpoint or a part of one",
             Self::Lora => "a LoRA",
             Self::LdmControlNet | Self::ControlNet => "a ControlNet",
             Self::UNet => "a UNet",
@@ -56,23 +62,36 @@ impl fmt::Display for FileKind {
 
 /// Width of the text embedding that SD 2.x's attention takes.
 const SD2_CONTEXT: usize = 1024;
+/// That of SDXL.
+const SDXL_CONTEXT: usize = 2048;
+/// Width of SDXL's second text encoder.
+const SDXL_TEXT: usize = 1280;
 
 /// What `file` is.
 pub fn identify(file: &dyn TensorFile) -> FileKind {
     let tensors = file.tensors();
     let has =
         |start: &str| tensors.range(start.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(start));
+    let attention = tensors.iter().find(|(key, _)| key.ends_with("attn2.to_k.weight"));
+    let context = attention.and_then(|(_, info)| info.shape.get(1).copied());
     if is_lora(file) {
         return FileKind::Lora;
     }
     if has("conditioner.embedders.") || has("model.diffusion_model.label_emb.") || has("add_embedding.") {
         return FileKind::Sdxl;
     }
+    for prefix in ["model.diffusion_model.", ""] {
+        let any_of = |parts: &[&str]| parts.iter().any(|part| has(&format!("{prefix}{part}")));
+        if any_of(&["joint_blocks.0.", "transformer_blocks.0.attn.add_q_proj."]) {
+            // FLUX has the second kind too, and more.
+            return if has("single_transformer_blocks.") { FileKind::Flux } else { FileKind::Sd3 };
+        }
+        if any_of(&["double_blocks.0.", "single_transformer_blocks.0."]) {
+            return FileKind::Flux;
+        }
+    }
     if has("model.diffusion_model.") {
-        let sd2 = has("cond_stage_model.model.")
-            || tensors.iter().any(|(key, info)| {
-                key.ends_with("attn2.to_k.weight") && info.shape.get(1) == Some(&SD2_CONTEXT)
-            });
+        let sd2 = has("cond_stage_model.model.") || context == Some(SD2_CONTEXT);
         return if sd2 { FileKind::Sd2 } else { FileKind::Checkpoint };
     }
     if has("control_model.") || has("input_hint_block.") {
@@ -80,13 +99,22 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
     } else if has("controlnet_cond_embedding.") {
         FileKind::ControlNet
     } else if has("down_blocks.") && has("up_blocks.") && has("time_embedding.") {
-        FileKind::UNet
+        match context {
+            Some(SD2_CONTEXT) => FileKind::Sd2,
+            Some(SDXL_CONTEXT) => FileKind::Sdxl,
+            _ => FileKind::UNet,
+        }
     } else if has("encoder.down_blocks.") && has("decoder.") {
         FileKind::Vae
     } else if has("first_stage_model.") || (has("encoder.down.") && has("decoder.")) {
         FileKind::LdmVae
     } else if has("text_model.") || has("embeddings.token_embedding.") {
-        FileKind::TextEncoder
+        let table = tensors.iter().find(|(key, _)| key.ends_with("token_embedding.weight"));
+        match table.and_then(|(_, info)| info.shape.get(1)) {
+            Some(&SD2_CONTEXT) => FileKind::Sd2,
+            Some(&SDXL_TEXT) => FileKind::Sdxl,
+            _ => FileKind::TextEncoder,
+        }
     } else if has("model.1.sub.")
         || has("conv_first.")
         || has("RRDB_trunk.")

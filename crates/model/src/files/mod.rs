@@ -4,6 +4,7 @@ mod checkpoint;
 mod identify;
 mod ldm;
 mod pickle;
+mod pickle_limits;
 mod renamed;
 mod safetensors;
 mod sharded;
@@ -130,7 +131,7 @@ pub enum FileError {
 /// [`FileError`], with the path in it.
 pub fn open(path: &Path) -> Result<Box<dyn TensorFile>, FileError> {
     let name = path.display().to_string();
-    if name.ends_with(".index.json") {
+    if name.ends_with(".index.json") || name.ends_with(".index.fp16.json") {
         return Ok(Box::new(ShardedFile::open(path)?));
     }
     let read = |source| FileError::Read { name: name.clone(), source };

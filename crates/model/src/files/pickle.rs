@@ -1,11 +1,12 @@
 //! PyTorch's `.pth`, `.pt`, `.ckpt` and `.bin`: pickles, of which only the tensors are read.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::Path;
 
-use pytorch_reader::{PickleValue, PytorchError, PytorchReader, Tensor};
+use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 
-use super::{FileError, TensorFile, TensorInfo, to_f32};
+use super::{FileError, TensorFile, TensorInfo, pickle_limits, to_f32};
 
 /// Where training programs put the weights, the best copy first.
 const STATE_DICTS: [&str; 5] = ["params_ema", "params", "state_dict", "model_state_dict", "model"];
@@ -37,10 +38,20 @@ impl PickleFile {
     /// [`FileError::Damaged`] if it is no PyTorch file or has no tensors.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let name = path.display().to_string();
-        let damaged = |error: PytorchError| FileError::Damaged {
+        let damaged = |error: PytorchError| {
+            FileError::Damaged {
             name: name.clone(),
-            reason: format!("neither a safetensors nor a PyTorch file, or a damaged one ({error})"),
+            reason: match error {
+                // PyTorch Lightning did, for its callbacks.
+                PytorchError::Pickle(PickleError::InvalidData(what)) if what.starts_with("dict key") => {
+                    "its pickle has a class for a name, as some training programs' files have; take its .safetensors file".into()
+                }
+                error => format!("neither a safetensors nor a PyTorch file, or a damaged one ({error})"),
+            },
+        }
         };
+        let file = File::open(path).map_err(|source| FileError::Read { name: name.clone(), source })?;
+        pickle_limits::check(&file).map_err(|reason| FileError::Damaged { name: name.clone(), reason })?;
         let reader = PytorchReader::new(path);
         // The structure is looked through even where there are no tensors: an attack has none.
         let root = PytorchReader::read_pickle_data(path, None);

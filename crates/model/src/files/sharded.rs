@@ -30,6 +30,9 @@ impl ShardedFile {
         let text = std::fs::read(path).map_err(|source| FileError::Read { name: name.clone(), source })?;
         let index: Index =
             serde_json::from_slice(&text).map_err(|e| damaged(format!("not an index of shards ({e})")))?;
+        if index.weight_map.is_empty() {
+            return Err(damaged("its list of tensors is empty".into()));
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut sharded = Self { tensors: BTreeMap::new(), shards: Vec::new(), place: BTreeMap::new() };
         let mut files: Vec<&String> = index.weight_map.values().collect();

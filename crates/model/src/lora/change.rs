@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::keys::Field;
 
@@ -27,6 +27,9 @@ pub(super) enum Form {
     Bias,
 }
 
+/// No rank is larger; a file that says so wants memory.
+const MAX_RANK: usize = 8192;
+
 /// A tensor's size as a matrix: its first dimension, and all others.
 fn matrix(shape: &[usize]) -> (usize, usize) {
     (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product())
@@ -35,7 +38,7 @@ fn matrix(shape: &[usize]) -> (usize, usize) {
 /// The size of a product of `[m, r]` and `[r, n]`.
 fn product(a: &[usize], b: &[usize]) -> Result<(usize, usize), String> {
     let ((m, r), (s, n)) = (matrix(a), matrix(b));
-    if r != s || r == 0 {
+    if r != s || r == 0 || r > MAX_RANK {
         Err(format!("its factors {a:?} and {b:?} do not fit each other"))
     } else {
         Ok((m, n))
@@ -44,7 +47,11 @@ fn product(a: &[usize], b: &[usize]) -> Result<(usize, usize), String> {
 
 /// The size of a core `[r, s, …]` between `[r, m]` and `[s, n]`.
 fn tucker(core: &[usize], a: &[usize], b: &[usize]) -> Result<(usize, usize), String> {
-    let fits = core.len() >= 2 && core[0] == matrix(a).0 && core[1] == matrix(b).0 && !core.contains(&0);
+    let fits = core.len() >= 2
+        && core[0] == matrix(a).0
+        && core[1] == matrix(b).0
+        && !core.contains(&0)
+        && core[..2].iter().all(|r| *r <= MAX_RANK);
     if fits {
         Ok((matrix(a).1, matrix(b).1 * core[2..].iter().product::<usize>()))
     } else {
@@ -115,7 +122,8 @@ pub(super) fn compute(form: Form, factors: &Factors) -> Vec<f32> {
         let (values, shape) = &factors[&field];
         let (rows, columns) = matrix(shape);
         // burn's CPU backend multiplies matrices faster than a loop, and on every core.
-        Tensor::<2>::from_data(TensorData::new(values.clone(), [rows, columns]), &Device::flex())
+        let data = TensorData::new(values.clone(), [rows, columns]);
+        Tensor::<2>::from_data(data, (&Device::flex(), DType::F32))
     };
     let core = |core: Field, a: Tensor<2>, b: Tensor<2>| {
         let [r, s] = [factors[&core].1[0], factors[&core].1[1]];

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::keys::{Field, Part};
+use super::keys::Field;
+use super::place::Part;
 use super::{Lora, Module, change, made_for::made_for};
 use crate::files::{FileError, TensorFile, TensorInfo};
 

@@ -8,6 +8,7 @@ mod config;
 mod keys;
 mod made_for;
 mod merged;
+mod place;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +17,8 @@ use std::sync::Mutex;
 use crate::files::{FileError, TensorFile, TensorInfo, identify, open};
 use change::{Factors, Form, Shapes};
 use config::AdapterConfig;
-use keys::{Field, Place};
+use keys::Field;
+use place::Place;
 
 pub use merged::{Adapter, MergedFiles, merge};
 

@@ -1,0 +1,31 @@
+//! `clarifier upscale` with LoRAs and embeddings: what is said before any model is read.
+
+use crate::{clarifier, demo, stderr};
+
+#[test]
+fn names_that_mean_nothing_are_said_with_those_that_do() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::copy(demo(), home.path().join("cat.png")).unwrap();
+    std::fs::create_dir(home.path().join("loras")).unwrap();
+    std::fs::write(home.path().join("loras/good.safetensors"), b"").unwrap();
+    let says = |args: &[&str]| {
+        let models = ["upscale", "cat.png", "--device", "cpu", "--checkpoint", "sd", "--controlnet", "cn"];
+        let output = clarifier(home.path(), &[&models[..], args].concat());
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
+        stderr(&output)
+    };
+    let unknown = says(&["--prompt", "a cat <lora:bad:0.5>", "--lora-dir", "loras"]);
+    assert!(unknown.contains("there is no LoRA \"bad\": loras has good"), "{unknown}");
+    let store = says(&["--negative-prompt", "<lora:more_details:0.5>"]);
+    assert!(store.contains("clarifier models pull more_details"), "{store}");
+    let twice =
+        says(&["--lora", "loras/good.safetensors:0.5", "--prompt", "<lora:good>", "--lora-dir", "loras"]);
+    assert!(twice.contains("asked for twice"), "{twice}");
+    assert!(says(&["--prompt", "<lora:good:>", "--lora-dir", "loras"]).contains("<lora:good:>"));
+    assert!(says(&["--embedding-dir", "nowhere"]).contains("nowhere"));
+    // It was found, so the next thing missing is said.
+    assert!(says(&["--lora", "good:0.5", "--lora-dir", "loras"]).contains("sd:"));
+    // Without diffusion models a LoRA is not passed over in silence.
+    let output = clarifier(home.path(), &["upscale", "cat.png", "--lora", "good.safetensors"]);
+    assert!(stderr(&output).contains("there is no checkpoint"), "{}", stderr(&output));
+}
