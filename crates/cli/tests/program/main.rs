@@ -5,6 +5,7 @@ mod batch;
 mod hub;
 mod metadata;
 mod pictures;
+mod recipes;
 mod store;
 
 use std::path::{Path, PathBuf};
