@@ -57,7 +57,7 @@ fn other_files_are_no_embeddings() {
 }
 
 #[test]
-fn prompts_are_cut_by_the_published_rule() {
+fn prompts_are_cut_as_the_fixtures_statement_of_the_rule_does() {
     let (tokenizer, embeddings) = (ClipTokenizer::new(), embeddings());
     let fixture = json("prompts/cases.json");
     for case in fixture["cases"].as_array().unwrap() {

@@ -180,6 +180,21 @@ impl Adapters {
         all.extend(mentioned_embeddings(settings, places, &found));
         Ok(all)
     }
+
+    /// What the user should know: embeddings of the store that a prompt names, and that are not here.
+    pub fn notes(&self, settings: &Settings) -> Vec<String> {
+        let here = self.embeddings(settings).unwrap_or_default();
+        let known = store::of_kind(Kind::Embedding).into_iter().filter(|(name, file)| {
+            file.is_none() && !here.iter().any(|other| stem(other).eq_ignore_ascii_case(name))
+        });
+        let files: Vec<PathBuf> = known.map(|(name, _)| format!("{name}.pt").into()).collect();
+        let note = |name: &str| {
+            format!(
+                "a prompt names the embedding {name}, which is not here and so only text; `clarifier models pull {name}` downloads it"
+            )
+        };
+        mentioned_embeddings(settings, &files).iter().map(|file| note(&stem(file))).collect()
+    }
 }
 
 fn stem(path: &Path) -> String {

@@ -63,6 +63,13 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
             _ => say(note),
         }
     }
+    let notes = if paths.is_some() { request.adapters.notes(&request.settings) } else { Vec::new() };
+    for message in notes {
+        match style {
+            Style::Json => print_json(&Event::Warning { message }),
+            _ => say(&format!("warning: {message}")),
+        }
+    }
     let upscaler = request.upscaler.clone().unwrap_or_else(|| {
         store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File)
     });

@@ -25,6 +25,9 @@ fn names_that_mean_nothing_are_said_with_those_that_do() {
     assert!(says(&["--embedding-dir", "nowhere"]).contains("nowhere"));
     // It was found, so the next thing missing is said.
     assert!(says(&["--lora", "good:0.5", "--lora-dir", "loras"]).contains("sd:"));
+    let negative = says(&["--negative-prompt", "(juggernautnegative-neg:1.2), ugly"]);
+    assert!(negative.contains("clarifier models pull JuggernautNegative-neg"), "{negative}");
+    assert!(!says(&["--negative-prompt", "juggernaut"]).contains("models pull"));
     // Without diffusion models a LoRA is not passed over in silence.
     let output = clarifier(home.path(), &["upscale", "cat.png", "--lora", "good.safetensors"]);
     assert!(stderr(&output).contains("there is no checkpoint"), "{}", stderr(&output));
