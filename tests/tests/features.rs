@@ -52,7 +52,7 @@ fn largest_difference(a: &Planes, b: &Planes) -> f32 {
 
 /// Wide enough that a region of it leaves most tiles alone.
 fn wide() -> Raster {
-    let size = Size::new(480, 48);
+    let size = Size::new(360, 40);
     let source = picture();
     let mut raster = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Sixteen).unwrap();
     let planes = source.read_reflected(0, 0, size).unwrap();
@@ -65,7 +65,7 @@ fn a_region_is_what_the_whole_run_would_give() {
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), &Backend::flex());
     let input = wide();
-    let region = Rect::new(221, 10, Size::new(20, 31));
+    let region = Rect::new(171, 10, Size::new(10, 21));
     // To hold colours takes a wide neighbourhood, here all.
     let free = Settings { colour_lock: 0.0, ..settings() };
     let variants = [
@@ -101,13 +101,13 @@ fn what_a_mask_keeps_is_the_enlarged_source_to_the_byte() {
     let mask = Rc::new(mask);
     let settings = Settings { sharpen: 0.5, mask_feather: 8, ..settings() };
     let (masked, _) = run(&mut models, &input, &settings, &Job { mask: Some(mask.clone()), ..Job::new(7) });
-    let (redrawn, _) = run(&mut models, &input, &settings, &Job::new(7));
+    let (redrawn, all) = run(&mut models, &input, &settings, &Job::new(7));
     let keep = Settings { mask_mode: MaskMode::Keep, ..settings.clone() };
     let (inverse, _) = run(&mut models, &input, &keep, &Job { mask: Some(mask), ..Job::new(7) });
     let mut enlarger =
         Models::load(&Backend::flex(), &UpscalerChoice::Lanczos, None, &mut |_| ControlFlow::Continue(()))
             .unwrap();
-    let plain_settings = Settings { sharpen: 0.0, ..settings };
+    let plain_settings = Settings { sharpen: 0.0, ..settings.clone() };
     let (plain, _) = run(&mut enlarger, &input, &plain_settings, &Job::new(7));
     // The mask's own border is enlarged over two pixels.
     let (half, height) = (size.width, 2 * size.height);
@@ -117,6 +117,12 @@ fn what_a_mask_keeps_is_the_enlarged_source_to_the_byte() {
     assert_eq!(right(&masked), right(&redrawn));
     assert_eq!(right(&inverse), right(&plain));
     assert!(largest_difference(&left(&redrawn), &left(&plain)) > 0.05, "it must be seen");
+    // A mask that keeps all.
+    let black = Raster::new(&StoreKind::Memory, Size::new(3, 3), Channels::Grey, Depth::Eight).unwrap();
+    let job = Job { mask: Some(Rc::new(black)), ..Job::new(7) };
+    let (all_kept, none) = run(&mut models, &input, &settings, &job);
+    assert_eq!(all_kept, plain);
+    assert!(none == 0 && all > 0, "{none} of {all} tiles");
 }
 
 /// A texture: both axes periodic.

@@ -24,8 +24,6 @@ pub struct Adapters {
     embedding_dir: Option<PathBuf>,
     /// What a preset would like, `name:scale`, used where it is here and the user says nothing else.
     suggested: Vec<String>,
-    /// Names of embeddings that a preset's prompts use.
-    suggested_embeddings: Vec<String>,
     /// The preset's name.
     preset: String,
 }
@@ -74,7 +72,6 @@ impl Adapters {
     pub fn suggest(&mut self, name: &str, preset: &Preset) {
         self.preset = name.to_owned();
         self.suggested.clone_from(&preset.loras);
-        self.suggested_embeddings.clone_from(&preset.embeddings);
     }
 
     /// Use what `recipe` was made with, beside what its prompts name.
@@ -105,17 +102,11 @@ impl Adapters {
         let mut list = Vec::new();
         if let Ok(library) = Library::new(Kind::Lora, self.lora_dir.as_deref()) {
             let missing = self.welcome(&tags).into_iter().filter(|(name, _)| library.find(name).is_err());
-            list.extend(missing.map(|(name, _)| (name.to_owned(), "LoRA")));
+            list.extend(missing.map(|(name, _)| name.to_owned()));
         }
-        let here = self.embeddings(settings, places).unwrap_or_default();
-        let missing = self.suggested_embeddings.iter().filter(|name| {
-            !here.iter().any(|file| stem(file).eq_ignore_ascii_case(name))
-                && settings.negative_prompt.contains(*name)
-        });
-        list.extend(missing.map(|name| (name.clone(), "embedding")));
-        let say = |(name, kind): (String, &str)| {
+        let say = |name: String| {
             format!(
-                "the preset {} goes with the {kind} {name}, which is not here; `clarifier models pull {name}` downloads it",
+                "the preset {} goes with the LoRA {name}, which is not here; `clarifier models pull {name}` downloads it",
                 self.preset
             )
         };
@@ -182,8 +173,8 @@ impl Adapters {
     }
 
     /// What the user should know: embeddings of the store that a prompt names, and that are not here.
-    pub fn notes(&self, settings: &Settings) -> Vec<String> {
-        let here = self.embeddings(settings).unwrap_or_default();
+    pub fn notes(&self, settings: &Settings, places: &TilePrompts) -> Vec<String> {
+        let here = self.embeddings(settings, places).unwrap_or_default();
         let known = store::of_kind(Kind::Embedding).into_iter().filter(|(name, file)| {
             file.is_none() && !here.iter().any(|other| stem(other).eq_ignore_ascii_case(name))
         });
@@ -193,7 +184,7 @@ impl Adapters {
                 "a prompt names the embedding {name}, which is not here and so only text; `clarifier models pull {name}` downloads it"
             )
         };
-        mentioned_embeddings(settings, &files).iter().map(|file| note(&stem(file))).collect()
+        mentioned_embeddings(settings, places, &files).iter().map(|file| note(&stem(file))).collect()
     }
 }
 

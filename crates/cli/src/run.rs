@@ -63,7 +63,11 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
             _ => say(note),
         }
     }
-    let notes = if paths.is_some() { request.adapters.notes(&request.settings) } else { Vec::new() };
+    let notes = if paths.is_some() {
+        request.adapters.notes(&request.settings, &request.tile_prompts)
+    } else {
+        Vec::new()
+    };
     for message in notes {
         match style {
             Style::Json => print_json(&Event::Warning { message }),

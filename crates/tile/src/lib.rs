@@ -83,6 +83,13 @@ impl Rect {
         self.x < other.right() && other.x < self.right() && self.y < other.bottom() && other.y < self.bottom()
     }
 
+    /// What the two have in common, if anything.
+    pub fn common(self, other: Self) -> Option<Self> {
+        let (x, y) = (self.x.max(other.x), self.y.max(other.y));
+        let (right, bottom) = (self.right().min(other.right()), self.bottom().min(other.bottom()));
+        (x < right && y < bottom).then(|| Self::new(x, y, Size::new(right - x, bottom - y)))
+    }
+
     /// The smallest rectangle around both.
     pub fn hull(self, other: Self) -> Self {
         let (x, y) = (self.x.min(other.x), self.y.min(other.y));

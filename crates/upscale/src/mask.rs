@@ -40,6 +40,21 @@ impl Mask {
         Ok(Self { change, feather: settings.mask_feather })
     }
 
+    /// The smallest rectangle around all that may change; none if nothing may.
+    pub fn bounds(&self) -> Result<Option<Rect>, Error> {
+        let size = self.change.size();
+        let mut bounds: Option<Rect> = None;
+        for y in 0..size.height {
+            let row = self.change.read(Rect::new(0, y, Size::new(size.width, 1)))?.data;
+            let changed = |v: &f32| *v > 0.0;
+            if let (Some(first), Some(last)) = (row.iter().position(changed), row.iter().rposition(changed)) {
+                let here = Rect::new(first as u32, y, Size::new((last - first) as u32 + 1, 1));
+                bounds = Some(bounds.map_or(here, |bounds| bounds.hull(here)));
+            }
+        }
+        Ok(bounds)
+    }
+
     /// How much of the redrawn picture each pixel of `rect` gets: 0 exactly where the mask says keep, and
     /// from its border inwards as far as the feather reaches, more and more.
     pub fn weights(&self, rect: Rect) -> Result<Vec<f32>, Error> {
@@ -98,6 +113,8 @@ mod tests {
         raster.write(0, 0, &Planes::new(size, 1, data)).unwrap();
         let settings = Settings { mask_feather: feather, mask_mode: mode, ..Settings::default() };
         let mask = Mask::new(&Rc::new(raster), size.times(2), &settings, &StoreKind::Memory).unwrap();
+        let bounds = mask.bounds().unwrap().unwrap();
+        assert!(bounds.size.height == 60 && (38..=42).contains(&bounds.size.width), "{bounds:?}");
         mask.weights(Rect::new(0, 11, Size::new(80, 1))).unwrap()
     }
 

@@ -125,33 +125,43 @@ pub async fn upscale(
     assert_eq!(output.channels(), input.channels(), "the input's channels");
     let wrap = Wrap::from(settings.seamless);
     let source = source(input, settings, wrap, &job.scratch)?;
+    let size = output_size(input.size(), settings);
+    let mask = match (&job.mask, &models.diffusion) {
+        (Some(mask), Some(_)) => Some(Mask::new(mask, size, settings, &job.scratch)?),
+        _ => None,
+    };
+    // What the mask keeps need not be redrawn.
+    let redrawn = match (&mask, &models.diffusion) {
+        (_, None) => None,
+        (None, _) => Some(part),
+        (Some(mask), _) => mask.bounds()?.and_then(|bounds| bounds.common(part)),
+    };
     let plain_plan = enlarger_steps(source.size(), settings.upscale_factor, &models.enlarger);
-    let plan = match &models.diffusion {
+    let plan = match redrawn {
         Some(_) => stages(source.size(), settings.upscale_factor, settings.denoise_strength, job.seed),
         None => plain_plan.clone(),
     };
-    let conditioning = match &models.diffusion {
-        Some(diffusion) => Some(condition(diffusion, settings, &job.tile_prompts, input.size()).await?),
-        None => None,
-    };
-    let result = {
-        let mut run = StageRun::new(settings, job, &plan, part, conditioning);
-        run.prepare(models);
-        let mut picture = None;
-        for (index, stage) in plan.iter().enumerate() {
-            announce(observe, (index, plan.len()), stage)?;
-            let before = picture.as_ref().unwrap_or(&source);
-            let after = run.stage(models, before, index, stage, observe).await?;
-            if job.previews {
-                previews(&after, settings, observe)?;
-            }
-            picture = Some(after);
+    let conditioning = match (&models.diffusion, redrawn) {
+        (Some(diffusion), Some(_)) => {
+            Some(condition(diffusion, settings, &job.tile_prompts, input.size()).await?)
         }
-        picture.unwrap_or_else(|| unreachable!("there is at least one stage"))
+        _ => None,
     };
-    let kept = match (&job.mask, &models.diffusion) {
-        (Some(mask), Some(_)) => {
-            let mask = Mask::new(mask, result.size(), settings, &job.scratch)?;
+    let mut run = StageRun::new(settings, job, &plan, redrawn.unwrap_or(part), conditioning);
+    run.prepare(models);
+    let mut picture = None;
+    for (index, stage) in plan.iter().enumerate() {
+        announce(observe, (index, plan.len()), stage)?;
+        let before = picture.as_ref().unwrap_or(&source);
+        let after = run.stage(models, before, index, stage, observe).await?;
+        if job.previews {
+            previews(&after, settings, observe)?;
+        }
+        picture = Some(after);
+    }
+    let picture = picture.unwrap_or_else(|| unreachable!("there is at least one stage"));
+    let kept = match mask {
+        Some(mask) if redrawn.is_some() => {
             // What the enlarger alone makes of the input.
             let enlarging = Enlarging::new(models, settings, &job.scratch);
             let mut plain: Option<Raster> = None;
@@ -164,16 +174,11 @@ pub async fn upscale(
         }
         _ => None,
     };
-    Finish {
-        input,
-        picture: &result,
-        kept: kept.as_ref().map(|(plain, mask)| (plain, mask)),
-        part,
-        sharpen: settings.sharpen as f32,
-        wrap,
-    }
-    .write(output, &job.scratch)?;
-    Ok(Report { seed: job.seed, stages: plan.len(), diffusion: models.diffusion.is_some() })
+    let kept = kept.as_ref().map(|(plain, mask)| (plain, mask));
+    // A mask that keeps all keeps it unsharpened too.
+    let sharpen = if job.mask.is_some() && redrawn.is_none() { 0.0 } else { settings.sharpen as f32 };
+    Finish { input, picture: &picture, kept, part, sharpen, wrap }.write(output, &job.scratch)?;
+    Ok(Report { seed: job.seed, stages: plan.len(), diffusion: redrawn.is_some() })
 }
 
 fn announce(observe: Observer<'_>, (index, stages): (usize, usize), stage: &Stage) -> Result<(), Error> {

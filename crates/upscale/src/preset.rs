@@ -15,8 +15,6 @@ pub struct Preset {
     pub source: String,
     /// Names or paths with scales, `name:0.5`.
     pub loras: Vec<String>,
-    /// Names or paths.
-    pub embeddings: Vec<String>,
     /// Settings by name; the others keep their values.
     pub settings: Map<String, Value>,
 }

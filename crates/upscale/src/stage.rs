@@ -73,6 +73,11 @@ impl<'a> StageRun<'a> {
         Solver::new(self.settings, stage.strength, StepNoise { seed: stage.seed, area })
     }
 
+    /// Whether diffusion follows the enlarger: there are networks, and something for them to do.
+    fn redraws(&self, models: &Models) -> bool {
+        models.diffusion.is_some() && self.conditioning.is_some()
+    }
+
     /// Find out, from the last stage backwards, what each must get right.
     pub fn prepare(&mut self, models: &Models) {
         let whole = |size: Size| Rect::new(0, 0, size);
@@ -84,7 +89,7 @@ impl<'a> StageRun<'a> {
             if self.wrap() != Wrap::NONE {
                 part = whole(work);
             }
-            let needed = if models.diffusion.is_some() {
+            let needed = if self.redraws(models) {
                 let held = if self.settings.colour_lock > 0.0 { part.grown(REACH, work) } else { part };
                 let latents = in_latents(held);
                 let autoencoder = self.autoencoder(stage);
@@ -118,7 +123,7 @@ impl<'a> StageRun<'a> {
         let enlarging = Enlarging::new(models, self.settings, &self.job.scratch);
         let mut picture = enlarging.run(before, work, needed.guess, observe).await?;
         let backend = models.backend.clone();
-        if let Some(diffusion) = &mut models.diffusion {
+        if let (Some(diffusion), Some(_)) = (&mut models.diffusion, &self.conditioning) {
             let lows = match self.settings.colour_lock {
                 0.0 => None,
                 _ => Some(Lows::of(&picture, self.wrap())?),
