@@ -152,7 +152,7 @@ fn enlargers_of_every_layout_match_spandrel() {
 
 #[test]
 fn the_formula_is_the_fixtures() {
-    // From `python -c "from weights import *; print(weight('a.weight', (2, 3)), data('x', (3,)))"`.
+    // By fixtures/formula.py.
     let known = json("formula.json");
     let list = |key: &str| -> Vec<f32> {
         known[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()

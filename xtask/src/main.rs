@@ -25,6 +25,7 @@ fn main() -> ExitCode {
                 "generate.py",
                 "esrgan.py",
                 "tokens.py",
+                "formula.py",
                 "solvers.py",
                 "recipe.py",
                 "ldm.py",
