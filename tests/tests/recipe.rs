@@ -11,9 +11,9 @@ use clarifier_tests::{fixture, json, psnr};
 use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
-    Autoencoder, Conditioning, DiffusionPaths, Event, Job, Models, Phase, Plan, Redraw, Settings, Solver,
-    SolverKind, Statistics, StepNoise, StepTiles, TileWindow, UpscalerChoice, VaeStatistics, output_size,
-    upscale,
+    Autoencoder, Canvas, Conditioning, Diffusion, DiffusionPaths, Event, Job, Models, Phase, Plan, Redraw,
+    Settings, Solver, SolverKind, Statistics, StepNoise, StepTiles, TileWindow, UpscalerChoice,
+    VaeStatistics, output_size, upscale,
 };
 
 /// The tiny networks on a device.
@@ -79,23 +79,33 @@ fn go() -> impl FnMut(Event) -> ControlFlow<()> {
     |_| ControlFlow::Continue(())
 }
 
-/// Mean gradient of the redrawn latents of a smooth picture across the borders of their tiles, in
-/// units of that elsewhere; the start is free of noise.
-fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64 {
-    let backend = Backend::flex();
+/// The latents of a smooth picture, and the picture.
+fn smooth_latents(diffusion: &Diffusion) -> (Canvas, Raster) {
     let input = smooth(Size::new(2048, 256));
-    let diffusion = models.diffusion.as_mut().unwrap();
     let autoencoder = Autoencoder::new(input.size(), 8192, Wrap::NONE, 8);
     let whole = Rect::new(0, 0, Size::new(256, 32));
+    let backend = Backend::flex();
     let mut observe = go();
     let encoded = autoencoder.encode(&backend, diffusion, &input, whole, &mut observe);
-    let mut canvas = pollster::block_on(encoded).unwrap();
+    (pollster::block_on(encoded).unwrap(), input)
+}
+
+/// Mean gradient of redrawn latents across the borders of their tiles, in units of that elsewhere; the
+/// start is free of noise.
+fn border_gradient(
+    diffusion: &mut Diffusion,
+    (start, input): &(Canvas, Raster),
+    (window, overlap, jitter): (TileWindow, u32, bool),
+) -> f64 {
+    let (backend, mut canvas) = (Backend::flex(), start.clone());
+    let whole = Rect::new(0, 0, canvas.size);
     let text = Tensor::zeros([1, 77, 32], &backend.device);
     let settings = Settings {
         tile_width: 32,
         tile_height: 32,
         tile_overlap: overlap,
         tile_window: window,
+        tile_jitter: jitter,
         solver: SolverKind::Ddim,
         ..Settings::default()
     };
@@ -107,7 +117,7 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
         backend: &backend,
         settings: &settings,
         conditioning: &conditioning,
-        hint: &input,
+        hint: input,
         tiles: &tiles,
     };
     pollster::block_on(redraw.run(diffusion, &mut canvas, solver, whole, &mut go())).unwrap();
@@ -129,7 +139,7 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
     // Not the picture's own border, which zero padding bends in one tile as in many.
     let ratio =
         mean(&mut borders.iter().copied()) / mean(&mut (8..width - 8).filter(|x| !borders.contains(x)));
-    println!("{window:?}, overlap {overlap}: {ratio:.4}");
+    println!("{window:?}, overlap {overlap}, moving {jitter}: {ratio:.4}");
     ratio
 }
 
@@ -137,10 +147,16 @@ fn border_gradient(models: &mut Models, window: TileWindow, overlap: u32) -> f64
 fn diffusion_tiles_leave_no_seam() {
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), &Backend::flex());
-    let ratio = border_gradient(&mut models, Settings::default().tile_window, 8);
-    assert!((ratio - 1.0).abs() < 0.02, "{ratio}");
+    let diffusion = models.diffusion.as_mut().unwrap();
+    let start = smooth_latents(diffusion);
+    let mut ratio = |window, overlap, jitter| border_gradient(diffusion, &start, (window, overlap, jitter));
+    let feather = ratio(Settings::default().tile_window, 8, false);
+    assert!((feather - 1.0).abs() < 0.02, "{feather}");
+    // Even with the window that shows most, borders that move leave little where they were.
+    let (still, moving) = (ratio(TileWindow::Uniform, 8, false), ratio(TileWindow::Uniform, 8, true));
+    assert!(moving < 1.0 + 0.5 * (still - 1.0), "{still} {moving}");
     // What the test must be able to see: tiles that only touch.
-    let seam = border_gradient(&mut models, TileWindow::Uniform, 0);
+    let seam = ratio(TileWindow::Uniform, 0, false);
     assert!(seam > 1.5, "tiles without overlap: {seam}");
 }
 
@@ -160,7 +176,26 @@ fn tiles_of_the_autoencoder_agree_with_the_whole() {
             autoencoder.encode(&backend, diffusion, &input, whole, &mut go()).await.unwrap()
         })
     };
+    let decoded = |canvas: &Canvas, tile| {
+        let mut autoencoder = Autoencoder::new(input.size(), tile, Wrap::NONE, 8);
+        let kind = VaeStatistics::Thumbnail;
+        let mut picture = smooth(input.size());
+        pollster::block_on(async {
+            let measured = Statistics::measure(&backend, diffusion, &input, tile, kind).await.unwrap();
+            autoencoder.statistics = measured;
+            let (whole, memory) = (Rect::new(0, 0, canvas.size), StoreKind::Memory);
+            autoencoder
+                .decode(&backend, diffusion, canvas, &mut picture, whole, &memory, &mut go())
+                .await
+                .unwrap();
+        });
+        picture.read(picture.area()).unwrap().data
+    };
     let whole = latents(320, VaeStatistics::Thumbnail);
+    // Two tiles, blended, against one.
+    let decoder = psnr(&decoded(&whole, 256), &decoded(&whole, 320));
+    println!("decoder: {decoder:.1} dB");
+    assert!(decoder > 12.0, "{decoder} dB");
     let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
     for statistics in [VaeStatistics::Thumbnail, VaeStatistics::Sampled] {
         assert_eq!(latents(8192, statistics), whole, "one tile is the whole");

@@ -7,7 +7,7 @@
 use clarifier_raster::Wrap;
 use clarifier_tile::{Rect, Size};
 
-use crate::{Canvas, Seamless};
+use crate::Canvas;
 
 /// The least margin in latents: what a tile lacks beyond that hardly shows.
 const MARGIN: u32 = 8;
@@ -18,15 +18,6 @@ pub struct Frame {
     core: Size,
     /// Latents added at each end of the axes.
     margin: (u32, u32),
-}
-
-impl From<Seamless> for Wrap {
-    fn from(seamless: Seamless) -> Self {
-        Self {
-            x: matches!(seamless, Seamless::X | Seamless::Both),
-            y: matches!(seamless, Seamless::Y | Seamless::Both),
-        }
-    }
 }
 
 impl Frame {
