@@ -52,7 +52,7 @@ pub struct Entry {
     /// Name in the file.
     pub name: String,
     /// Name in the formula; `=2.5` is that number everywhere, `~name` that name's values in one
-    /// dimension.
+    /// dimension, `2*name` twice its values.
     pub formula: String,
     /// Shape in the file.
     pub shape: Vec<usize>,
@@ -85,7 +85,10 @@ pub fn write_safetensors_with(path: &Path, entries: &[Entry], stored: Stored, me
         let values = match (formula.strip_prefix('='), formula.strip_prefix('~')) {
             (Some(number), _) => vec![number.parse().unwrap(); count],
             (_, Some(name)) => weight(name, &[count]),
-            _ => weight(formula, shape),
+            _ => match formula.strip_prefix("2*") {
+                Some(name) => weight(name, shape).into_iter().map(|v| 2.0 * v).collect(),
+                None => weight(formula, shape),
+            },
         };
         let bytes: Vec<u8> = match stored {
             Stored::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
