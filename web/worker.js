@@ -13,7 +13,15 @@ function tell(json, pixels) {
 /** What tells a file from others although each message brings a new object for it. */
 const identity = ({ name, size, lastModified }) => JSON.stringify([name, size, lastModified]);
 
+/** The answer to `adapter` last time. */
+let lastAdapter = null;
+
 async function adapter() {
+  lastAdapter = await describeAdapter();
+  return lastAdapter;
+}
+
+async function describeAdapter() {
   const about = (adapter) => {
     const { vendor = "", architecture = "", device = "", description = "", isFallbackAdapter } = adapter.info ?? {};
     const words = [vendor, architecture, device].filter(Boolean).join(" ");
@@ -50,7 +58,8 @@ async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embed
     embeddings: embeddings.map(number),
     device,
   };
-  return JSON.parse(await engine.models(JSON.stringify(choice), files, files.map(identity), tell));
+  const { gpu, ...loaded } = JSON.parse(await engine.models(JSON.stringify(choice), files, files.map(identity), tell));
+  return { ...loaded, device: gpu ? (lastAdapter ?? (await adapter())).name || "the GPU" : "the processor" };
 }
 
 async function upscale({ pixels, noise, ...wanted }) {

@@ -69,4 +69,35 @@ export const startEngine = (page) =>
       context.drawImage(bitmap, 0, 0);
       return { width, height, pixels: context.getImageData(0, 0, width, height).data.buffer };
     };
+      /** Run on a picture that the server has; what the engine answers, and the file that it is saved as. */
+    globalThis.enlarge = async (path, wanted, format = "png") => {
+      const whole = { settings: {}, seed: 7, region: null, noise: null, tilePrompts: "" };
+      const done = await ask("upscale", { ...(await picture(path)), ...whole, ...wanted });
+      const { blob } = await ask("save", { format, quality: 95, file: null });
+      return { ...done, blob };
+    };
+    /** How two pictures differ: the share of pixels that are within a level in each channel, and the PSNR in dB. */
+    globalThis.compare = async (blob, path) => {
+      const levels = async (source) => {
+        const bitmap = await createImageBitmap(source, { colorSpaceConversion: "none" });
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        return context.getImageData(0, 0, bitmap.width, bitmap.height);
+      };
+      const [a, b] = [await levels(blob), await levels(await file(path))];
+      if (a.width !== b.width || a.height !== b.height) throw new Error(`${a.width} × ${a.height}, not ${b.width} × ${b.height}`);
+      let [near, squares, count] = [0, 0, 0];
+      for (let i = 0; i < a.data.length; i += 4) {
+        const off = [0, 1, 2].map((channel) => Math.abs(a.data[i + channel] - b.data[i + channel]));
+        near += Math.max(...off) <= 1;
+        squares += off[0] ** 2 + off[1] ** 2 + off[2] ** 2;
+        count += 1;
+      }
+      // Two pictures that are equal are not infinitely so, for JSON's sake.
+      const psnr = squares === 0 ? 999 : 10 * Math.log10((255 ** 2 * 3 * count) / squares);
+      return { near: near / count, psnr };
+    };
+    /** What `models` takes: the enlarger alone, but for what is given. */
+    globalThis.choose = (given) =>
+      ask("models", { upscaler: "lite", checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [], ...given });
   });

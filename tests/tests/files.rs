@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clarifier_model::files::{Component, component, open};
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
-use clarifier_tests::models::{Scale, entries, write_diffusers};
+use clarifier_tests::models::{Scale, entries, ldm_entries, write_diffusers};
 use clarifier_tests::weights::{Entry, Stored, weight, write_safetensors};
 use clarifier_tests::{fixture, json};
 
@@ -182,21 +182,6 @@ fn sharded_and_half_precision_folders_load() {
     let part = component(folder.path(), Component::UNet).unwrap();
     let last = list.last().unwrap();
     assert_eq!(part.file.read(&last.name).unwrap(), weight(&last.name, &last.shape));
-}
-
-/// One part of `ldm.json`.
-fn ldm_entries(part: &str) -> Vec<Entry> {
-    let list = json("ldm.json");
-    let shape =
-        |v: &serde_json::Value| v.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
-    let entries = list[part].as_object().unwrap().iter();
-    entries
-        .map(|(name, content)| Entry {
-            name: name.clone(),
-            formula: content["formula"].as_str().unwrap().into(),
-            shape: shape(&content["shape"]),
-        })
-        .collect()
 }
 
 #[test]

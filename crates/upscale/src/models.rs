@@ -1,6 +1,8 @@
 //! The networks of a run, loaded.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::task::Poll;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use clarifier_kernels::AttentionBudget;
@@ -265,8 +267,23 @@ impl Backend {
     }
 }
 
+/// Lets whoever polls do something else first. A GPU is waited for anyway, a CPU is not: without this a
+/// page would not hear of anything before all is done.
+async fn breathe() {
+    let mut breathed = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut breathed, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The values of a tensor, on the host, in f32.
 pub(crate) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+    breathe().await;
     let data = tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string()))?;
     data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
 }

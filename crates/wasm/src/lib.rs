@@ -10,12 +10,14 @@ mod engine;
 mod models;
 mod run;
 mod save;
+mod turns;
 
 use js_sys::{Array, Function, Uint8Array};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use browser::{Blob, SyncAccessHandle};
+use turns::InTurns;
 
 type Answer<T> = Result<T, JsError>;
 
@@ -40,7 +42,7 @@ pub fn describe() -> String {
 /// each of them by which it is known again.
 #[wasm_bindgen]
 pub async fn models(choice: String, files: Array, ids: Vec<String>, tell: Function) -> Answer<String> {
-    models::choose(&choice, &files, &ids, &tell).await
+    InTurns::new(models::choose(&choice, &files, &ids, &tell)).await
 }
 
 /// The command `plan`: of `{ width, height, settings, region }`, JSON in and out.
@@ -57,7 +59,7 @@ pub async fn upscale(
     noise: Option<Blob>,
     tell: Function,
 ) -> Answer<String> {
-    run::upscale(&wanted, &pixels, noise, &tell).await
+    InTurns::new(run::upscale(&wanted, &pixels, noise, &tell)).await
 }
 
 /// The command `pixels`: RGBA of a part of the last result.

@@ -134,8 +134,7 @@ pub async fn choose(choice: &str, files: &Array, ids: &[String], tell: &Function
         UpscalerChoice::Lanczos => "lanczos".to_owned(),
         UpscalerChoice::File(source) => source.display().to_string(),
     };
-    let answer =
-        json!({ "upscaler": name, "diffusion": models.diffusion.is_some(), "device": backend.reason });
+    let answer = json!({ "upscaler": name, "diffusion": models.diffusion.is_some(), "gpu": backend.adapter.is_some() });
     ENGINE.with_borrow_mut(|engine| engine.loaded = Some(Loaded { models, device, upscaler, paths }));
     Ok(answer.to_string())
 }
