@@ -14,7 +14,7 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// A fixture of tensors.
 pub fn tensors(name: &str) -> Box<dyn TensorFile> {
-    open(&fixture(name)).unwrap()
+    open(fixture(name)).unwrap()
 }
 
 /// A fixture in JSON.

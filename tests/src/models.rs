@@ -39,6 +39,20 @@ pub fn entries(tensors: &Value) -> Vec<Entry> {
     list.map(|(name, s)| Entry { name: name.clone(), formula: name.clone(), shape: shape(s) }).collect()
 }
 
+/// The tensors of one network in LDM's layout, tiny.
+pub fn ldm_entries(part: &str) -> Vec<Entry> {
+    let list = json("ldm.json");
+    let shape = |v: &Value| v.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+    let entries = list[part].as_object().unwrap().iter();
+    entries
+        .map(|(name, content)| Entry {
+            name: name.clone(),
+            formula: content["formula"].as_str().unwrap().into(),
+            shape: shape(&content["shape"]),
+        })
+        .collect()
+}
+
 /// A diffusers folder with `unet/`, `vae/`, `text_encoder/` and `controlnet/`.
 pub fn write_diffusers(folder: &Path, scale: Scale, stored: Stored) {
     let manifest = json(&format!("manifest_{}.json", scale.name()));

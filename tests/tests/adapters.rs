@@ -59,7 +59,7 @@ fn merged(checkpoint: &Path, loras: &[(&Path, f32, f32)]) -> Result<MergedFiles,
     let adapters: Result<Vec<_>, FileError> = loras
         .iter()
         .map(|(path, unet_scale, text_scale)| {
-            let lora = Arc::new(Lora::open(path)?);
+            let lora = Arc::new(Lora::open(*path)?);
             Ok(Adapter { lora, unet_scale: *unet_scale, text_scale: *text_scale })
         })
         .collect();
@@ -247,12 +247,12 @@ fn a_run_uses_loras_and_embeddings() {
     };
     let with = DiffusionPaths {
         loras: vec![LoraChoice::new(&lora, 1.0)],
-        embeddings: vec![fixture("prompts/bad-picture.pt")],
+        embeddings: vec![fixture("prompts/bad-picture.pt").into()],
         ..plain.clone()
     };
     let load = |paths: &DiffusionPaths| {
         let go = &mut |_| std::ops::ControlFlow::Continue(());
-        Models::load(&Backend::flex(), &UpscalerChoice::Lanczos, Some(paths), go)
+        pollster::block_on(Models::load(&Backend::flex(), &UpscalerChoice::Lanczos, Some(paths), go))
     };
     let input = open_picture(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
     let base = Settings { num_inference_steps: 4, ..fixture_settings(SolverKind::Ddim) };
@@ -277,8 +277,8 @@ fn a_run_uses_loras_and_embeddings() {
     assert!(matches!(&result, Err(Error::LoraMissing { .. })));
     assert!(message(result).contains("strong"));
     // Two words of one name, and one that does not fit.
-    let twice = DiffusionPaths { embeddings: vec![fixture("prompts/bad.pt"); 2], ..plain.clone() };
+    let twice = DiffusionPaths { embeddings: vec![fixture("prompts/bad.pt").into(); 2], ..plain.clone() };
     assert!(message(load(&twice)).contains("the same name"));
-    let sd2 = DiffusionPaths { embeddings: vec![fixture("prompts/sd2.safetensors")], ..plain };
+    let sd2 = DiffusionPaths { embeddings: vec![fixture("prompts/sd2.safetensors").into()], ..plain };
     assert!(message(load(&sd2)).contains("made for SD 2.x"));
 }

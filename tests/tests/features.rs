@@ -12,7 +12,7 @@ use clarifier_upscale::{
     output_part, upscale,
 };
 
-use crate::recipe::tiny_models;
+use crate::recipe::{load, tiny_models};
 
 fn picture() -> Raster {
     open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster
@@ -104,9 +104,7 @@ fn what_a_mask_keeps_is_the_enlarged_source_to_the_byte() {
     let (redrawn, all) = run(&mut models, &input, &settings, &Job::new(7));
     let keep = Settings { mask_mode: MaskMode::Keep, ..settings.clone() };
     let (inverse, _) = run(&mut models, &input, &keep, &Job { mask: Some(mask), ..Job::new(7) });
-    let mut enlarger =
-        Models::load(&Backend::flex(), &UpscalerChoice::Lanczos, None, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
+    let mut enlarger = load(&Backend::flex(), &UpscalerChoice::Lanczos, None);
     let plain_settings = Settings { sharpen: 0.0, ..settings.clone() };
     let (plain, _) = run(&mut enlarger, &input, &plain_settings, &Job::new(7));
     // The mask's own border is enlarged over two pixels.
@@ -181,9 +179,7 @@ fn a_seamless_texture_has_no_line_where_it_is_joined() {
 #[test]
 fn the_enlarger_alone_makes_seamless_textures_too() {
     let input = texture(Size::new(100, 64));
-    let mut models =
-        Models::load(&Backend::flex(), &UpscalerChoice::Lite, None, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
+    let mut models = load(&Backend::flex(), &UpscalerChoice::Lite, None);
     let both = Settings { seamless: Seamless::Both, ..Settings::default() };
     let (result, _) = run(&mut models, &input, &both, &Job::new(7));
     // Rolled by half, enlarged, rolled back: the same picture.
@@ -213,9 +209,7 @@ fn the_lock_takes_colours_back_to_the_source() {
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), &Backend::flex());
     let input = wide();
-    let mut enlarger =
-        Models::load(&Backend::flex(), &UpscalerChoice::Lanczos, None, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
+    let mut enlarger = load(&Backend::flex(), &UpscalerChoice::Lanczos, None);
     let (plain, _) = run(&mut enlarger, &input, &settings(), &Job::new(7));
     let shift = |models: &mut Models, colour_lock| {
         let (result, _) = run(models, &input, &Settings { colour_lock, ..settings() }, &Job::new(7));
@@ -229,9 +223,7 @@ fn the_lock_takes_colours_back_to_the_source() {
 
 #[test]
 fn blue_green_red_is_what_the_enlarger_gets_if_asked() {
-    let mut models =
-        Models::load(&Backend::flex(), &UpscalerChoice::Lite, None, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
+    let mut models = load(&Backend::flex(), &UpscalerChoice::Lite, None);
     let input = picture();
     let planes = input.read(input.area()).unwrap();
     let swap =

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clarifier_model::files::{Component, component, open};
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
-use clarifier_tests::models::{Scale, entries, write_diffusers};
+use clarifier_tests::models::{Scale, entries, ldm_entries, write_diffusers};
 use clarifier_tests::weights::{Entry, Stored, weight, write_safetensors};
 use clarifier_tests::{fixture, json};
 
@@ -20,12 +20,12 @@ fn message<T>(result: Result<T, impl std::fmt::Display>) -> String {
 #[test]
 fn wrong_files_are_refused_by_name() {
     let file = |name: &str| fixture("esrgan").join(name);
-    let checkpoint = |name: &str| message(component(&file(name), Component::UNet));
+    let checkpoint = |name: &str| message(component(file(name), Component::UNet));
     assert!(checkpoint("lora.safetensors").contains("this is a LoRA"));
     assert!(checkpoint("sdxl.safetensors").contains("this is an SDXL checkpoint"));
     assert!(checkpoint("srvgg.pth").contains("this is an ESRGAN enlarger"));
     assert!(checkpoint("header_8eb.safetensors").contains("header claims"));
-    let evil = message(open(&file("evil.pth")));
+    let evil = message(open(file("evil.pth")));
     assert!(evil.contains("system") && evil.contains("refused"), "{evil}");
     assert!(!Path::new("clarifier-was-here").exists(), "the pickle was run");
     let folder = tempfile::tempdir().unwrap();
@@ -34,17 +34,16 @@ fn wrong_files_are_refused_by_name() {
         std::fs::write(&path, bytes).unwrap();
         path
     };
-    assert!(message(open(&path("empty.safetensors", b""))).contains("empty"));
+    assert!(message(open(path("empty.safetensors", b""))).contains("empty"));
     assert!(
-        message(open(&path("text.safetensors", b"hello, this is no such file"))).contains("header claims")
+        message(open(path("text.safetensors", b"hello, this is no such file"))).contains("header claims")
     );
-    assert!(message(open(&path("text.pth", b"hello"))).contains("neither a safetensors nor a PyTorch file"));
+    assert!(message(open(path("text.pth", b"hello"))).contains("neither a safetensors nor a PyTorch file"));
     assert!(message(component(folder.path(), Component::Vae)).contains("there is no vae/"));
-    assert!(message(open(&folder.path().join("missing.safetensors"))).contains("missing.safetensors"));
+    assert!(message(open(folder.path().join("missing.safetensors"))).contains("missing.safetensors"));
     let whole = std::fs::read(fixture("networks_tiny.safetensors")).unwrap();
     assert!(
-        message(open(&path("cut.safetensors", &whole[..whole.len() - 100])))
-            .contains("100 bytes are missing")
+        message(open(path("cut.safetensors", &whole[..whole.len() - 100]))).contains("100 bytes are missing")
     );
 }
 
@@ -103,7 +102,7 @@ fn a_config_of_another_file_is_not_taken() {
     let list = entries(&json("manifest_tiny.json")["unet"]["tensors"]);
     write_safetensors(&folder.path().join("unet.safetensors"), &list, Stored::F16);
     let config = |text: &str| std::fs::write(folder.path().join("config.json"), text).unwrap();
-    let read = |file: &str, part| component(&folder.path().join(file), part).map(|c| c.config.is_some());
+    let read = |file: &str, part| component(folder.path().join(file), part).map(|c| c.config.is_some());
     config(r#"{"_class_name": "AutoencoderKL"}"#);
     assert!(!read("unet.safetensors", Component::UNet).unwrap());
     config(r#"{"_class_name": "UNet2DConditionModel"}"#);
@@ -183,21 +182,6 @@ fn sharded_and_half_precision_folders_load() {
     let part = component(folder.path(), Component::UNet).unwrap();
     let last = list.last().unwrap();
     assert_eq!(part.file.read(&last.name).unwrap(), weight(&last.name, &last.shape));
-}
-
-/// One part of `ldm.json`.
-fn ldm_entries(part: &str) -> Vec<Entry> {
-    let list = json("ldm.json");
-    let shape =
-        |v: &serde_json::Value| v.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
-    let entries = list[part].as_object().unwrap().iter();
-    entries
-        .map(|(name, content)| Entry {
-            name: name.clone(),
-            formula: content["formula"].as_str().unwrap().into(),
-            shape: shape(&content["shape"]),
-        })
-        .collect()
 }
 
 #[test]

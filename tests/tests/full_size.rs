@@ -32,13 +32,14 @@ fn a_full_size_run_stays_under_12_gib() {
     let backend = Backend::flex();
     let mut weights = std::collections::BTreeMap::new();
     let begun = std::time::Instant::now();
-    let mut models = Models::load(&backend, &UpscalerChoice::Lite, Some(&paths), &mut |event| {
+    let observe = &mut |event| {
         if let clarifier_upscale::Event::Load { network, total, .. } = event {
             weights.insert(network, total);
         }
         ControlFlow::Continue(())
-    })
-    .unwrap();
+    };
+    let loading = Models::load(&backend, &UpscalerChoice::Lite, Some(&paths), observe);
+    let mut models = pollster::block_on(loading).unwrap();
     let weights = weights.values().sum::<u64>() as f64 / GIB;
     let loaded = peak();
     println!(

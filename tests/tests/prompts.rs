@@ -17,7 +17,7 @@ use crate::adapters::{EFFECT, lora, message, sigma, values};
 use crate::networks::TOLERANCE;
 
 fn embeddings() -> Vec<Embedding> {
-    let open = |name: &str| Embedding::open(&fixture("prompts").join(name)).unwrap();
+    let open = |name: &str| Embedding::open(fixture("prompts").join(name)).unwrap();
     ["bad-picture.pt", "bad.pt", "cat_toy.bin", "Neg.v2.safetensors"].map(open).to_vec()
 }
 
@@ -40,14 +40,14 @@ fn embeddings_of_every_format_are_read() {
 
 #[test]
 fn other_files_are_no_embeddings() {
-    let refused = |name: &str| message(Embedding::open(&fixture("prompts").join(name)));
+    let refused = |name: &str| message(Embedding::open(fixture("prompts").join(name)));
     let evil = refused("evil.pt");
     assert!(evil.contains("refused") && evil.contains("system"), "{evil}");
     assert!(!Path::new("clarifier-was-here").exists(), "the pickle was run");
     assert!(refused("sdxl.safetensors").contains("SDXL"));
-    let sd2 = Embedding::open(&fixture("prompts/sd2.safetensors")).unwrap().check_width(768);
+    let sd2 = Embedding::open(fixture("prompts/sd2.safetensors")).unwrap().check_width(768);
     assert!(message(sd2).contains("made for SD 2.x"));
-    let of_lora = message(Embedding::open(&fixture("esrgan/lora.safetensors")));
+    let of_lora = message(Embedding::open(fixture("esrgan/lora.safetensors")));
     assert!(of_lora.contains("this is a LoRA"), "{of_lora}");
     let folder = tempfile::tempdir().unwrap();
     let long = lora(folder.path(), &[("emb_params", &[76, 32])]);

@@ -20,7 +20,13 @@ use clarifier_upscale::{
 pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
     write_diffusers(folder, Scale::Tiny, Stored::F32);
     let paths = DiffusionPaths { checkpoint: folder.into(), controlnet: folder.into(), ..Default::default() };
-    Models::load(backend, &UpscalerChoice::Lanczos, Some(&paths), &mut |_| ControlFlow::Continue(())).unwrap()
+    load(backend, &UpscalerChoice::Lanczos, Some(&paths))
+}
+
+/// The networks, on a device.
+pub fn load(backend: &Backend, upscaler: &UpscalerChoice, paths: Option<&DiffusionPaths>) -> Models {
+    let go = &mut |_| ControlFlow::Continue(());
+    pollster::block_on(Models::load(backend, upscaler, paths, go)).unwrap()
 }
 
 /// The result of `settings` on `input`, and its planes.

@@ -138,7 +138,7 @@ impl Adapters {
             choices.extend(library.find(name).ok().map(|path| LoraChoice::new(path, scale)));
         }
         for LoraTag { name, scale, text_scale } in tags {
-            choices.push(LoraChoice { path: library.find(&name)?, scale, text_scale });
+            choices.push(LoraChoice { path: library.find(&name)?.into(), scale, text_scale });
         }
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         for (index, choice) in choices.iter().enumerate() {

@@ -192,7 +192,7 @@ fn repeated_upscaler(file: &clarifier_upscale::RecipeFile) -> Result<UpscalerCho
     match file.name.as_str() {
         "lite" => Ok(UpscalerChoice::Lite),
         "lanczos" => Ok(UpscalerChoice::Lanczos),
-        _ => Ok(UpscalerChoice::File(recipe::find(file, "--upscaler")?)),
+        _ => Ok(UpscalerChoice::File(recipe::find(file, "--upscaler")?.into())),
     }
 }
 

@@ -91,7 +91,7 @@ impl One<'_> {
         };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
         let job = Job {
-            noise: request.noise.clone(),
+            noise: request.noise.clone().map(Into::into),
             scratch,
             mask: planning.mask.clone(),
             region: request.region,

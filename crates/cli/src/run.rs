@@ -75,7 +75,8 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
         }
     }
     let upscaler = request.upscaler.clone().unwrap_or_else(|| {
-        store::find("realesrgan-x4plus").map_or(UpscalerChoice::Lite, UpscalerChoice::File)
+        store::find("realesrgan-x4plus")
+            .map_or(UpscalerChoice::Lite, |path| UpscalerChoice::File(path.into()))
     });
     let models_used = recipe::models(&upscaler, paths.as_ref());
     if let Some(repeated) = &request.recipe {
@@ -103,12 +104,12 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
     };
     let mut progress = Progress::new(style, cancel.clone());
     let load = if request.dry_run { None } else { paths.as_ref() };
-    let loaded = Models::load(&backend, &upscaler, load, &mut |event| {
+    let loaded = pollster::block_on(Models::load(&backend, &upscaler, load, &mut |event| {
         if let Some(work) = work {
             work.observe(&event);
         }
         progress.observe(event)
-    });
+    }));
     let mut models = match loaded {
         Err(Error::Cancelled) => {
             summary.cancelled();
@@ -186,7 +187,13 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
                 request.adapters.loras(&request.settings, &request.tile_prompts)?,
                 request.adapters.embeddings(&request.settings, &request.tile_prompts)?,
             );
-            Ok(Some(DiffusionPaths { checkpoint, controlnet, vae: request.vae.clone(), loras, embeddings }))
+            Ok(Some(DiffusionPaths {
+                checkpoint: checkpoint.into(),
+                controlnet: controlnet.into(),
+                vae: request.vae.clone().map(Into::into),
+                loras,
+                embeddings: embeddings.into_iter().map(Into::into).collect(),
+            }))
         }
         (None, _) if named => {
             bail!("there is no checkpoint: give --checkpoint, or download one with `clarifier models pull`")

@@ -1,9 +1,8 @@
 //! Textual inversion (Gal et al. 2022): a word of its own, as vectors that stand in place of tokens.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::files::{FileError, FileKind, identify, open};
+use crate::files::{FileError, FileKind, Source, identify, open};
 use crate::tokenizer::CHUNK;
 
 /// A word that a file gives a meaning.
@@ -19,14 +18,15 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Read the file at `path`: A1111's `.pt`, diffusers' `.bin`, or safetensors with `emb_params` or one
+    /// Read the file: A1111's `.pt`, diffusers' `.bin`, or safetensors with `emb_params` or one
     /// tensor under any name; `[n, 768]` or `[768]`.
     ///
     /// # Errors
     /// [`FileError`]: it is no such file, or one for SDXL or SD 3, or has too many vectors.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
-        let file = open(path)?;
-        let name = path.display().to_string();
+    pub fn open(source: impl Into<Source>) -> Result<Self, FileError> {
+        let source = source.into();
+        let file = open(&source)?;
+        let name = source.display().to_string();
         let damaged = |reason: String| FileError::Damaged { name: name.clone(), reason };
         let tensors = file.tensors();
         if tensors.contains_key("clip_g") || tensors.contains_key("clip_l") {
@@ -61,7 +61,7 @@ impl Embedding {
         if values.iter().any(|v| !v.is_finite()) {
             return Err(damaged("it holds NaN or infinite values; download the file again".into()));
         }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut names = vec![stem.clone(), format!("<{stem}>")];
         if key.starts_with('<') && key.ends_with('>') && !names.contains(&key) {
             names.push(key);

@@ -1,6 +1,6 @@
 //! From a file's tensors to a network's: one at a time, with every problem listed at the end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
@@ -8,6 +8,11 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use clarifier_kernels::AttentionBudget;
 
 use crate::files::{FileError, TensorFile};
+
+mod staged;
+
+use staged::Stage;
+pub use staged::load;
 
 /// How a network is put onto a device.
 #[derive(Debug, Clone)]
@@ -62,6 +67,9 @@ pub enum LoadError {
         /// The first such tensor.
         tensor: String,
     },
+    /// The observer said so.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 /// Every key of a file that does not match the network.
@@ -102,9 +110,6 @@ impl Display for Problems {
     }
 }
 
-/// Told the bytes loaded so far and in all, after each tensor.
-pub type OnBytes<'a> = &'a dyn Fn(u64, u64);
-
 /// One file on its way to becoming a network.
 pub struct Weights<'a> {
     file: &'a dyn TensorFile,
@@ -113,15 +118,13 @@ pub struct Weights<'a> {
     used: RefCell<BTreeSet<String>>,
     problems: RefCell<Problems>,
     failure: RefCell<Option<LoadError>>,
-    loaded: Cell<u64>,
-    total: u64,
-    on_bytes: Option<OnBytes<'a>>,
+    stage: Stage<'a>,
 }
 
 impl<'a> Weights<'a> {
-    /// Start loading `file`, which error messages call `name`.
+    /// Start loading `file`, which error messages call `name`, at one go; [`load`] does not hold up the
+    /// device's other work.
     pub fn new(file: &'a dyn TensorFile, name: impl Into<String>, placement: &Placement) -> Self {
-        let total = file.tensors().values().map(|t| 4 * t.shape.iter().product::<usize>() as u64).sum();
         Self {
             file,
             name: name.into(),
@@ -129,15 +132,8 @@ impl<'a> Weights<'a> {
             used: RefCell::default(),
             problems: RefCell::default(),
             failure: RefCell::default(),
-            loaded: Cell::new(0),
-            total,
-            on_bytes: None,
+            stage: Stage::AtOnce,
         }
-    }
-
-    /// Report progress to `on_bytes`.
-    pub fn with_progress(self, on_bytes: OnBytes<'a>) -> Self {
-        Self { on_bytes: Some(on_bytes), ..self }
     }
 
     /// The top of the file's tree of names.
@@ -164,41 +160,47 @@ impl<'a> Weights<'a> {
         LoadError::Config { name: self.name.clone(), reason: reason.into() }
     }
 
-    /// Read a tensor into host memory, or record why that is impossible.
-    fn read(&self, key: String, dims: &[usize]) -> Option<Vec<f32>> {
-        let Some(info) = self.file.tensors().get(&key) else {
-            self.problems.borrow_mut().missing.push(key);
-            return None;
+    /// Whether the file has a tensor of this shape; if not, that is recorded.
+    fn check(&self, key: &str, dims: &[usize]) -> bool {
+        let Some(info) = self.file.tensors().get(key) else {
+            self.problems.borrow_mut().missing.push(key.to_owned());
+            return false;
         };
-        self.used.borrow_mut().insert(key.clone());
+        self.used.borrow_mut().insert(key.to_owned());
         if info.shape != dims {
             let found = info.shape.clone();
-            self.problems.borrow_mut().misshapen.push((key, dims.to_vec(), found));
+            self.problems.borrow_mut().misshapen.push((key.to_owned(), dims.to_vec(), found));
+            return false;
+        }
+        true
+    }
+
+    /// Read a tensor into host memory, or record why that is impossible.
+    fn read(&self, key: String, dims: &[usize]) -> Option<Vec<f32>> {
+        if !self.check(&key, dims) {
             return None;
         }
         // After the first problem only the list of keys still matters: no more bytes are read.
         if self.failure.borrow().is_some() || !self.problems.borrow().is_empty() {
             return None;
         }
-        match self.file.read(&key) {
-            Ok(values) => {
-                if values.iter().any(|v| !v.is_finite()) {
-                    let failure = LoadError::NotFinite { name: self.name.clone(), tensor: key };
-                    self.failure.borrow_mut().get_or_insert(failure);
-                    return None;
-                }
-                self.loaded.set(self.loaded.get() + 4 * values.len() as u64);
-                if let Some(on_bytes) = self.on_bytes {
-                    on_bytes(self.loaded.get(), self.total);
-                }
-                Some(values)
-            }
+        match read_finite(self.file, &self.name, &key) {
+            Ok(values) => Some(values),
             Err(error) => {
-                self.failure.borrow_mut().get_or_insert(error.into());
+                self.failure.borrow_mut().get_or_insert(error);
                 None
             }
         }
     }
+}
+
+/// The values of a tensor that holds numbers.
+fn read_finite(file: &dyn TensorFile, name: &str, key: &str) -> Result<Vec<f32>, LoadError> {
+    let values = file.read(key)?;
+    if values.iter().all(|v| v.is_finite()) {
+        return Ok(values);
+    }
+    Err(LoadError::NotFinite { name: name.to_owned(), tensor: key.to_owned() })
 }
 
 /// A place in the tree of names, as `down_blocks.0.resnets.1`.
@@ -239,15 +241,25 @@ impl Scope<'_> {
     /// A tensor on the device. A problem is recorded, and a placeholder of one zero returned: the
     /// network it ends up in is never used, since [`Weights::finish`] then fails.
     pub fn tensor<const D: usize>(&self, name: &str, dims: [usize; D]) -> Tensor<D> {
-        match self.weights.read(self.key(name), &dims) {
-            Some(values) => self.placement().tensor(values, dims),
-            None => Tensor::zeros([1; D], &self.placement().device),
-        }
+        let key = self.key(name);
+        let found = match &self.weights.stage {
+            Stage::AtOnce => {
+                self.weights.read(key, &dims).map(|values| self.placement().tensor(values, dims))
+            }
+            staged => self.weights.check(&key, &dims).then(|| staged.tensor(&key, dims)).flatten(),
+        };
+        // Not on the device, which may have to make room even for one zero.
+        found.unwrap_or_else(|| Tensor::zeros([1; D], &Device::flex()))
     }
 
     /// A tensor in host memory, for tables that are looked up there.
     pub fn host(&self, name: &str, dims: &[usize]) -> Vec<f32> {
-        self.weights.read(self.key(name), dims).unwrap_or_default()
+        let key = self.key(name);
+        let found = match &self.weights.stage {
+            Stage::AtOnce => self.weights.read(key, dims),
+            staged => self.weights.check(&key, dims).then(|| staged.host(&key)).flatten(),
+        };
+        found.unwrap_or_default()
     }
 
     fn key(&self, name: impl Display) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clarifier_model::embedding::Embedding;
-use clarifier_model::files::FileError;
+use clarifier_model::files::{FileError, Source};
 use clarifier_model::lora::{Adapter, Lora};
 use clarifier_model::tokenizer::{ClipTokenizer, LoraTag, Prompt};
 
@@ -14,7 +14,7 @@ use crate::{DiffusionPaths, Error, Settings, TilePrompts};
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraChoice {
     /// The file.
-    pub path: PathBuf,
+    pub path: Source,
     /// How strongly it changes the UNet; 1 is as trained.
     pub scale: f32,
     /// How strongly it changes the text encoder.
@@ -23,7 +23,7 @@ pub struct LoraChoice {
 
 impl LoraChoice {
     /// The same scale for both networks.
-    pub fn new(path: impl Into<PathBuf>, scale: f32) -> Self {
+    pub fn new(path: impl Into<Source>, scale: f32) -> Self {
         Self { path: path.into(), scale, text_scale: scale }
     }
 }
@@ -42,7 +42,7 @@ pub(crate) fn open_loras(choices: &[LoraChoice]) -> Result<Vec<Adapter>, FileErr
 }
 
 /// Open embeddings for a text encoder of `width`.
-pub(crate) fn open_embeddings(paths: &[PathBuf], width: usize) -> Result<Vec<Embedding>, FileError> {
+pub(crate) fn open_embeddings(paths: &[Source], width: usize) -> Result<Vec<Embedding>, FileError> {
     let mut embeddings: Vec<Embedding> = Vec::new();
     for path in paths {
         let embedding = Embedding::open(path)?;

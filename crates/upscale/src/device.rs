@@ -91,7 +91,8 @@ impl AdapterInfo {
             .into(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             software: info.device_type == wgpu::DeviceType::Cpu,
-            name: info.name,
+            // Browsers may keep it to themselves.
+            name: if info.name.is_empty() { "a GPU".into() } else { info.name },
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             shader_f16: adapter.features().contains(wgpu::Features::SHADER_F16),

@@ -57,7 +57,7 @@ impl Redraw<'_> {
                     let message = "a tile overflowed in f16: going on in f32".to_owned();
                     let _ = observe(Event::Warning { message });
                     let paths = diffusion.paths.clone();
-                    *diffusion = Diffusion::load(self.backend, DType::F32, &paths, observe)?;
+                    *diffusion = Diffusion::load(self.backend, DType::F32, &paths, observe).await?;
                     eps = tile.noise(diffusion).await?;
                 }
                 if !finite(&eps) {

@@ -1,6 +1,8 @@
 //! The networks of a run, loaded.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::task::Poll;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use clarifier_kernels::AttentionBudget;
@@ -9,9 +11,9 @@ use clarifier_model::controlnet::ControlNet;
 use clarifier_model::embedding::Embedding;
 use clarifier_model::esrgan::Esrgan;
 use clarifier_model::files::{
-    Component, ComponentFile, FileError, FileKind, TensorFile, component, identify, open,
+    Component, ComponentFile, FileError, FileKind, Source, TensorFile, component, identify, open,
 };
-use clarifier_model::loader::{LoadError, Placement, Weights};
+use clarifier_model::loader::{self, LoadError, Placement, Weights};
 use clarifier_model::lora::merge;
 use clarifier_model::tokenizer::ClipTokenizer;
 use clarifier_model::unet::UNet;
@@ -30,7 +32,7 @@ pub enum UpscalerChoice {
     /// No network, only resampling.
     Lanczos,
     /// A file of the ESRGAN family.
-    File(PathBuf),
+    File(Source),
 }
 
 impl std::str::FromStr for UpscalerChoice {
@@ -40,7 +42,7 @@ impl std::str::FromStr for UpscalerChoice {
         Ok(match text {
             "lite" => Self::Lite,
             "lanczos" => Self::Lanczos,
-            path => Self::File(path.into()),
+            path => Self::File(PathBuf::from(path).into()),
         })
     }
 }
@@ -49,15 +51,15 @@ impl std::str::FromStr for UpscalerChoice {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DiffusionPaths {
     /// SD 1.5: a diffusers folder or a single file.
-    pub checkpoint: PathBuf,
+    pub checkpoint: Source,
     /// The Tile ControlNet, likewise.
-    pub controlnet: PathBuf,
+    pub controlnet: Source,
     /// A VAE to take in place of the checkpoint's.
-    pub vae: Option<PathBuf>,
+    pub vae: Option<Source>,
     /// LoRAs to merge into UNet and text encoder, in this order.
     pub loras: Vec<LoraChoice>,
     /// Textual inversions, which prompts use by their files' names.
-    pub embeddings: Vec<PathBuf>,
+    pub embeddings: Vec<Source>,
 }
 
 /// The diffusion networks.
@@ -94,37 +96,47 @@ impl Models {
     ///
     /// # Errors
     /// If a file is missing, damaged or of another kind; [`Error::Cancelled`].
-    pub fn load(
+    pub async fn load(
         backend: &Backend,
         upscaler: &UpscalerChoice,
         paths: Option<&DiffusionPaths>,
-        observe: Observer,
+        observe: Observer<'_>,
     ) -> Result<Self, Error> {
-        let enlarger = load_enlarger(backend, upscaler, observe)?;
-        let diffusion =
-            paths.map(|paths| Diffusion::load(backend, backend.dtype, paths, observe)).transpose()?;
+        let enlarger = Enlarger::load(backend, upscaler, observe).await?;
+        let diffusion = match paths {
+            Some(paths) => Some(Diffusion::load(backend, backend.dtype, paths, observe).await?),
+            None => None,
+        };
         Ok(Self { backend: backend.clone(), enlarger, diffusion })
     }
 }
 
-fn load_enlarger(backend: &Backend, upscaler: &UpscalerChoice, observe: Observer) -> Result<Enlarger, Error> {
-    let placement = placement(backend, DType::F32);
-    match upscaler {
-        UpscalerChoice::Lanczos => Ok(Enlarger::Lanczos),
-        UpscalerChoice::Lite => Ok(Enlarger::lite(&placement)),
-        UpscalerChoice::File(path) => {
-            let file = open(path)?;
-            let name = path.display().to_string();
-            let kind = identify(&*file);
-            if !matches!(kind, FileKind::Esrgan | FileKind::Unknown) {
-                let wanted = "--upscaler takes an ESRGAN file, or lite, or lanczos".into();
-                return Err(FileError::WrongKind { name, is: kind, wanted }.into());
+impl Enlarger {
+    /// Load the one chosen.
+    ///
+    /// # Errors
+    /// As [`Models::load`].
+    pub async fn load(
+        backend: &Backend,
+        upscaler: &UpscalerChoice,
+        observe: Observer<'_>,
+    ) -> Result<Self, Error> {
+        let placement = placement(backend, DType::F32);
+        match upscaler {
+            UpscalerChoice::Lanczos => Ok(Self::Lanczos),
+            UpscalerChoice::Lite => Ok(Self::lite(&placement)),
+            UpscalerChoice::File(source) => {
+                let file = open(source)?;
+                let name = source.display().to_string();
+                let kind = identify(&*file);
+                if !matches!(kind, FileKind::Esrgan | FileKind::Unknown) {
+                    let wanted = "--upscaler takes an ESRGAN file, or lite, or lanczos".into();
+                    return Err(FileError::WrongKind { name, is: kind, wanted }.into());
+                }
+                let part = ComponentFile { file, config: None, name };
+                let network = network("upscaler", &part, &placement, observe, |w, _| Esrgan::load(w));
+                Ok(Self::Network(network.await?))
             }
-            let mut tell = Telling { observe, network: "upscaler", cancelled: false };
-            let network = tell.load(|on_bytes| {
-                Esrgan::load(Weights::new(&*file, name, &placement).with_progress(on_bytes))
-            })?;
-            Ok(Enlarger::Network(network))
         }
     }
 }
@@ -166,17 +178,17 @@ impl Diffusion {
     ///
     /// # Errors
     /// As [`Models::load`].
-    pub fn load(
+    pub async fn load(
         backend: &Backend,
         dtype: DType,
         paths: &DiffusionPaths,
-        observe: Observer,
+        observe: Observer<'_>,
     ) -> Result<Self, Error> {
         let (half, full) = (placement(backend, dtype), placement(backend, DType::F32));
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let mut text = component(&paths.checkpoint, Component::TextEncoder)?;
         let mut unet = component(&paths.checkpoint, Component::UNet)?;
-        let vae = component(paths.vae.as_deref().unwrap_or(&paths.checkpoint), Component::Vae)?;
+        let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let controlnet = component(&paths.controlnet, Component::ControlNet)?;
         let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
         let merged = merge(text.file, unet.file, &open_loras(&paths.loras)?)?;
@@ -188,16 +200,20 @@ impl Diffusion {
         }
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
             ClipTextEncoder::load(w, c.config.as_ref())
-        })?;
+        });
+        let text_encoder = text_encoder.await?;
+        let vae = network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref())).await?;
+        let controlnet =
+            network("controlnet", &controlnet, &half, observe, |w, c| ControlNet::load(w, c.config.as_ref()));
+        let controlnet = controlnet.await?;
+        let unet = network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref())).await?;
         let diffusion = Self {
             tokenizer: ClipTokenizer::new(),
             text_encoder,
             embeddings,
-            vae: network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref()))?,
-            controlnet: network("controlnet", &controlnet, &half, observe, |w, c| {
-                ControlNet::load(w, c.config.as_ref())
-            })?,
-            unet: network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref()))?,
+            vae,
+            controlnet,
+            unet,
             dtype,
             paths: paths.clone(),
         };
@@ -212,37 +228,20 @@ fn token_width(file: &dyn TensorFile) -> usize {
     table.and_then(|info| info.shape.get(1)).copied().unwrap_or_default()
 }
 
-fn network<N>(
+/// Build a network of `part`, telling of its progress.
+async fn network<N>(
     network: &'static str,
     part: &ComponentFile,
     placement: &Placement,
-    observe: Observer,
-    load: impl FnOnce(Weights, &ComponentFile) -> Result<N, LoadError>,
+    observe: Observer<'_>,
+    build: impl Fn(Weights, &ComponentFile) -> Result<N, LoadError>,
 ) -> Result<N, Error> {
-    let mut tell = Telling { observe, network, cancelled: false };
-    tell.load(|on_bytes| {
-        load(Weights::new(&*part.file, part.name.clone(), placement).with_progress(on_bytes), part)
+    let tell = &mut |bytes, total| observe(Event::Load { network: network.into(), bytes, total });
+    let loaded = loader::load(&*part.file, &part.name, placement, |weights| build(weights, part), tell);
+    loaded.await.map_err(|error| match error {
+        LoadError::Cancelled => Error::Cancelled,
+        other => other.into(),
     })
-}
-
-/// Passes a loader's progress on as events.
-struct Telling<'a> {
-    observe: Observer<'a>,
-    network: &'static str,
-    cancelled: bool,
-}
-
-impl Telling<'_> {
-    fn load<N>(&mut self, load: impl FnOnce(&dyn Fn(u64, u64)) -> Result<N, LoadError>) -> Result<N, Error> {
-        let shared = std::cell::RefCell::new(&mut *self);
-        let loaded = load(&|bytes, total| {
-            let tell = &mut **shared.borrow_mut();
-            let event = Event::Load { network: tell.network.into(), bytes, total };
-            // Loading goes on to the network's end; that takes seconds.
-            tell.cancelled |= (tell.observe)(event).is_break();
-        });
-        if self.cancelled { Err(Error::Cancelled) } else { Ok(loaded?) }
-    }
 }
 
 impl Backend {
@@ -268,8 +267,23 @@ impl Backend {
     }
 }
 
+/// Lets whoever polls do something else first. A GPU is waited for anyway, a CPU is not: without this a
+/// page would not hear of anything before all is done.
+async fn breathe() {
+    let mut breathed = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut breathed, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The values of a tensor, on the host, in f32.
 pub(crate) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+    breathe().await;
     let data = tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string()))?;
     data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
 }

@@ -3,9 +3,7 @@
 //! The order of tiles, the platform, the number of threads and an interruption cannot change it, and
 //! any part of a canvas has the noise that it has in the whole.
 
-use std::path::Path;
-
-use clarifier_model::files::TensorFile;
+use clarifier_model::files::{Source, TensorFile};
 use clarifier_tile::{Rect, Size};
 
 use crate::brownian;
@@ -169,24 +167,24 @@ pub enum NoiseError {
 ///
 /// # Errors
 /// [`NoiseError`].
-pub fn check_noise_file(path: &Path, result: Size) -> Result<(), NoiseError> {
+pub fn check_noise_file(file: impl Into<Source>, result: Size) -> Result<(), NoiseError> {
     // What SD 1.5's autoencoder makes of a picture.
     let area = crate::autoencode::latent_size(result, 8);
-    open(path, [4, area.height as usize, area.width as usize]).map(drop)
+    open(file.into(), [4, area.height as usize, area.width as usize]).map(drop)
 }
 
-/// The tensor `noise` of the file at `path`, which must be `[channels, height, width]` (a leading 1 is
+/// The tensor `noise` of `file`, which must be `[channels, height, width]` (a leading 1 is
 /// allowed).
 ///
 /// # Errors
 /// [`NoiseError`].
-pub fn noise_from_file(path: &Path, expected: [usize; 3]) -> Result<Vec<f32>, NoiseError> {
-    Ok(open(path, expected)?.read("noise")?)
+pub fn noise_from_file(file: impl Into<Source>, expected: [usize; 3]) -> Result<Vec<f32>, NoiseError> {
+    Ok(open(file.into(), expected)?.read("noise")?)
 }
 
-fn open(path: &Path, expected: [usize; 3]) -> Result<Box<dyn TensorFile>, NoiseError> {
-    let file = clarifier_model::files::open(path)?;
-    let shape = |found: String| NoiseError::Shape { file: path.display().to_string(), expected, found };
+fn open(source: Source, expected: [usize; 3]) -> Result<Box<dyn TensorFile>, NoiseError> {
+    let file = clarifier_model::files::open(&source)?;
+    let shape = |found: String| NoiseError::Shape { file: source.display().to_string(), expected, found };
     let info = file.tensors().get("noise").ok_or_else(|| shape("there is none".into()))?;
     if info.shape != expected && info.shape.strip_prefix(&[1]) != Some(&expected[..]) {
         return Err(shape(format!("its shape is {:?}", info.shape)));

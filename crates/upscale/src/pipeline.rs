@@ -1,8 +1,8 @@
 //! From picture to picture: the stages, one after the other.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
+use clarifier_model::files::Source;
 use clarifier_model::tokenizer::{Prompt, pad_to_same_length};
 use clarifier_raster::{Channels, Depth, Filter, Raster, StoreKind, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
@@ -24,7 +24,7 @@ pub struct Job {
     /// The seed, drawn if the settings say −1.
     pub seed: u64,
     /// A file with the first stage's noise, for comparing with other programs.
-    pub noise: Option<PathBuf>,
+    pub noise: Option<Source>,
     /// Where working copies are kept.
     pub scratch: StoreKind,
     /// What may change: its brightness counts, its size is brought to the result's.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{FileError, FileKind, Renamed, TensorFile, identify, ldm, open};
+use super::{Beside, FileError, FileKind, Renamed, Source, TensorFile, identify, ldm, open};
 
 /// One of the networks of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,17 +93,22 @@ pub struct ComponentFile {
 ///
 /// # Errors
 /// [`FileError`]; a file of another kind is named as what it is.
-pub fn component(path: &Path, component: Component) -> Result<ComponentFile, FileError> {
-    let path = if path.is_dir() { in_folder(path, component)? } else { path.to_owned() };
-    let name = path.display().to_string();
-    let file = open(&path)?;
+pub fn component(source: impl Into<Source>, component: Component) -> Result<ComponentFile, FileError> {
+    let source = source.into();
+    let source = if source.bytes().is_none() && source.is_dir() {
+        in_folder(&source, component)?.into()
+    } else {
+        source
+    };
+    let name = source.display().to_string();
+    let file = open(&source)?;
     let kind = identify(&*file);
     let wrong = |is| FileError::WrongKind { name: name.clone(), is, wanted: component.wanted().into() };
     use {Component as C, FileKind as K};
     // A file of LDM's layout has none of its own: one beside it belongs to something else.
     let config = match kind {
         K::Checkpoint | K::LdmControlNet | K::LdmVae => None,
-        _ => read_config(&path.with_file_name("config.json"))?.filter(|json| component.owns(json)),
+        _ => read_config(&source)?.filter(|json| component.owns(json)),
     };
     let (file, config): (Box<dyn TensorFile>, _) = match (component, kind) {
         (C::UNet, K::UNet) | (C::ControlNet, K::ControlNet) => (file, config),
@@ -156,15 +161,10 @@ fn in_folder(path: &Path, component: Component) -> Result<PathBuf, FileError> {
         })
 }
 
-fn read_config(path: &Path) -> Result<Option<Value>, FileError> {
-    let name = path.display().to_string();
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(FileError::Read { name, source }),
-    };
+fn read_config(source: &Source) -> Result<Option<Value>, FileError> {
+    let Some(Beside { name, content }) = source.beside("config.json")? else { return Ok(None) };
     let damaged = |e: serde_json::Error| FileError::Damaged { name, reason: format!("not JSON ({e})") };
-    serde_json::from_slice(&text).map(Some).map_err(damaged)
+    serde_json::from_slice(&content).map(Some).map_err(damaged)
 }
 
 fn has(file: &dyn TensorFile, start: &str) -> bool {

@@ -8,11 +8,13 @@ mod pickle_limits;
 mod renamed;
 mod safetensors;
 mod sharded;
+mod source;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 pub use checkpoint::{Component, ComponentFile, component};
 pub use identify::{FileKind, identify};
@@ -21,6 +23,8 @@ pub use pickle::PickleFile;
 pub use renamed::Renamed;
 pub use safetensors::SafetensorsFile;
 pub use sharded::ShardedFile;
+pub(crate) use source::Beside;
+pub use source::Source;
 
 /// What a file says about one of its tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,8 +133,12 @@ pub enum FileError {
 ///
 /// # Errors
 /// [`FileError`], with the path in it.
-pub fn open(path: &Path) -> Result<Box<dyn TensorFile>, FileError> {
-    let name = path.display().to_string();
+pub fn open(source: impl Into<Source>) -> Result<Box<dyn TensorFile>, FileError> {
+    let source = source.into();
+    let (path, name): (&Path, _) = (&source, source.display().to_string());
+    if let Some(bytes) = source.bytes() {
+        return open_bytes(bytes, name);
+    }
     if name.ends_with(".index.json") || name.ends_with(".index.fp16.json") {
         return Ok(Box::new(ShardedFile::open(path)?));
     }
@@ -150,6 +158,20 @@ pub fn open(path: &Path) -> Result<Box<dyn TensorFile>, FileError> {
         return Ok(Box::new(SafetensorsFile::new(Box::new(file), &name)?));
     }
     Ok(Box::new(PickleFile::open(path)?))
+}
+
+/// Of a file that is open already. Pickles need a path: their reader opens the file for itself.
+fn open_bytes(bytes: &Arc<dyn ReadAt + Sync>, name: String) -> Result<Box<dyn TensorFile>, FileError> {
+    let mut start = [0; 9];
+    let long = bytes.length().is_ok_and(|length| length >= start.len() as u64);
+    if long {
+        bytes.read_at(0, &mut start).map_err(|source| FileError::Read { name: name.clone(), source })?;
+    }
+    if !name.ends_with(".safetensors") && start[8] != b'{' {
+        let reason = "no .safetensors file, which is the only kind that can be read here".into();
+        return Err(FileError::Damaged { name, reason });
+    }
+    Ok(Box::new(SafetensorsFile::new(Box::new(bytes.clone()), &name)?))
 }
 
 /// Little-endian or native bytes of a float or integer type to f32; `None` for other types.

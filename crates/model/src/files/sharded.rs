@@ -42,7 +42,7 @@ impl ShardedFile {
             if Path::new(file).components().count() != 1 || file.ends_with(".json") {
                 return Err(damaged(format!("its shard {file:?} is not beside it")));
             }
-            let shard = open(&folder.join(file))?;
+            let shard = open(folder.join(file))?;
             for (key, _) in index.weight_map.iter().filter(|(_, f)| *f == file) {
                 let info = shard
                     .tensors()

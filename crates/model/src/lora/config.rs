@@ -2,12 +2,11 @@
 //! metadata in the safetensors header.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::files::FileError;
+use crate::files::{Beside, FileError, Source};
 
 /// What a configuration says of one network's alphas and ranks.
 #[derive(Debug, Default, Deserialize)]
@@ -24,21 +23,15 @@ pub(super) struct AdapterConfig {
 }
 
 impl AdapterConfig {
-    /// peft's, beside the file at `path`; none if there is none.
+    /// peft's, beside the file; none if there is none.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn beside(path: &Path) -> Result<Option<Self>, FileError> {
-        let path = path.with_file_name("adapter_config.json");
-        let name = path.display().to_string();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(FileError::Read { name, source }),
-        };
+    pub fn beside(source: &Source) -> Result<Option<Self>, FileError> {
+        let Some(Beside { name, content }) = source.beside("adapter_config.json")? else { return Ok(None) };
         let damaged =
             |e| FileError::Damaged { name, reason: format!("no adapter_config.json of peft's ({e})") };
-        serde_json::from_slice(&text).map(Some).map_err(damaged)
+        serde_json::from_slice(&content).map(Some).map_err(damaged)
     }
 
     /// diffusers', of the network `part` (`unet`, `text_encoder`), from the `lora_adapter_metadata` of

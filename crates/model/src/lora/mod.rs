@@ -11,10 +11,9 @@ mod merged;
 mod place;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Mutex;
 
-use crate::files::{FileError, TensorFile, TensorInfo, identify, open};
+use crate::files::{FileError, Source, TensorFile, TensorInfo, identify, open};
 use change::{Factors, Form, Shapes};
 use config::AdapterConfig;
 use keys::Field;
@@ -47,7 +46,7 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// Open the file at `path` and look at its keys and shapes.
+    /// Open the file and look at its keys and shapes.
     ///
     /// A change is multiplied by alpha / rank, with the alpha of the file's tensors, else of its header
     /// (diffusers) or of the `adapter_config.json` beside it (peft), else by 1.
@@ -55,10 +54,11 @@ impl Lora {
     /// # Errors
     /// [`FileError`]: the file is none, of another kind, or of a kind of LoRA that is not merged; its
     /// factors do not fit each other.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
-        let name = path.display().to_string();
+    pub fn open(source: impl Into<Source>) -> Result<Self, FileError> {
+        let source = source.into();
+        let name = source.display().to_string();
         let damaged = |reason: String| FileError::Damaged { name: name.clone(), reason };
-        let file = open(path)?;
+        let file = open(&source)?;
         let (mut groups, mut unknown) = (BTreeMap::<String, BTreeMap<Field, String>>::new(), Vec::new());
         for key in file.tensors().keys() {
             if let Some(kind) = keys::other_kind(key) {
@@ -78,7 +78,7 @@ impl Lora {
             let wanted = "a LoRA was expected here (--lora, or <lora:…> in a prompt)".into();
             return Err(FileError::WrongKind { name, is: identify(&*file), wanted });
         }
-        let config = Configs::read(path, &*file, &groups)?;
+        let config = Configs::read(&source, &*file, &groups)?;
         let mut modules = BTreeMap::new();
         for (spelled, keys) in groups {
             let shapes = shapes(file.tensors(), &keys);
@@ -148,14 +148,14 @@ const PEFT: &str = "base_model.model.";
 
 impl Configs {
     fn read(
-        path: &Path,
+        source: &Source,
         file: &dyn TensorFile,
         groups: &BTreeMap<String, BTreeMap<Field, String>>,
     ) -> Result<Self, FileError> {
         let of_part = |part| AdapterConfig::of_part(file.metadata("lora_adapter_metadata")?, part);
         let (unet, text) = (of_part("unet"), of_part("text_encoder"));
         let peft = if groups.keys().all(|module| module.starts_with(PEFT)) {
-            AdapterConfig::beside(path)?
+            AdapterConfig::beside(source)?
         } else {
             None
         };

@@ -1,0 +1,54 @@
+//! What stays between commands, and how events leave.
+
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+
+use clarifier_model::files::Source;
+use clarifier_raster::Raster;
+use clarifier_upscale::device::{Backend, DeviceChoice};
+use clarifier_upscale::{DiffusionPaths, Event, Models, UpscalerChoice};
+use js_sys::{Function, Uint8Array};
+use wasm_bindgen::JsValue;
+
+/// What is loaded, and what it was loaded from.
+pub struct Loaded {
+    pub models: Models,
+    pub device: DeviceChoice,
+    pub upscaler: UpscalerChoice,
+    pub paths: Option<DiffusionPaths>,
+}
+
+/// What stays between commands.
+#[derive(Default)]
+pub struct Engine {
+    /// The files of the last choice of models, by the ids that the worker gave them.
+    pub files: Vec<(String, Source)>,
+    /// The devices that were started: none can be started twice.
+    pub backends: Vec<(DeviceChoice, Backend)>,
+    /// None while a command has it.
+    pub loaded: Option<Loaded>,
+    /// Of the last run.
+    pub result: Option<Raster>,
+}
+
+thread_local! {
+    /// Only borrowed between awaits.
+    pub static ENGINE: RefCell<Engine> = RefCell::default();
+    /// Whether what runs is to stop.
+    pub static CANCELLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// An observer that tells the worker: an event as JSON, and its pixels if it has any.
+pub fn teller(tell: &Function) -> impl FnMut(Event) -> ControlFlow<()> {
+    CANCELLED.set(false);
+    move |event| {
+        let pixels = match &event {
+            Event::Preview(preview) => JsValue::from(Uint8Array::from(&preview.pixels[..])),
+            _ => JsValue::UNDEFINED,
+        };
+        let json = serde_json::to_string(&event).expect("events are plain data");
+        // The worker's function only posts a message.
+        let _ = tell.call2(&JsValue::NULL, &json.into(), &pixels);
+        if CANCELLED.get() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

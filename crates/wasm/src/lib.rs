@@ -1,0 +1,87 @@
+//! The engine as the page's worker calls it: each function is one of the worker's commands, but for what
+//! only JavaScript can do. `web/README.md` says what they take and give.
+//!
+//! The worker calls one at a time, except [`cancel`].
+#![cfg(target_arch = "wasm32")]
+
+mod browser;
+mod describe;
+mod engine;
+mod models;
+mod run;
+mod save;
+mod turns;
+
+use js_sys::{Array, Function, Uint8Array};
+use wasm_bindgen::JsError;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use browser::{Blob, SyncAccessHandle};
+use turns::InTurns;
+
+type Answer<T> = Result<T, JsError>;
+
+/// What a command failed of, as the user is told.
+fn failed(error: impl std::fmt::Display) -> JsError {
+    JsError::new(&error.to_string())
+}
+
+/// Called once, before all others.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|panic| browser::log_error(&panic.to_string())));
+}
+
+/// The command `describe`, as JSON.
+#[wasm_bindgen]
+pub fn describe() -> String {
+    describe::describe().to_string()
+}
+
+/// The command `models`. In `choice` (JSON) files are numbers, which count `files`; `ids` has a text for
+/// each of them by which it is known again.
+#[wasm_bindgen]
+pub async fn models(choice: String, files: Array, ids: Vec<String>, tell: Function) -> Answer<String> {
+    InTurns::new(models::choose(&choice, &files, &ids, &tell)).await
+}
+
+/// The command `plan`: of `{ width, height, settings, region }`, JSON in and out.
+#[wasm_bindgen]
+pub fn plan(wanted: &str) -> Answer<String> {
+    run::plan(wanted)
+}
+
+/// The command `upscale`: `wanted` is JSON without `pixels` and `noise`.
+#[wasm_bindgen]
+pub async fn upscale(
+    wanted: String,
+    pixels: Uint8Array,
+    noise: Option<Blob>,
+    tell: Function,
+) -> Answer<String> {
+    InTurns::new(run::upscale(&wanted, &pixels, noise, &tell)).await
+}
+
+/// The command `pixels`: RGBA of a part of the last result.
+#[wasm_bindgen]
+pub fn pixels(x: u32, y: u32, width: u32, height: u32) -> Answer<Vec<u8>> {
+    save::pixels(x, y, width, height)
+}
+
+/// The command `save`, into an open file of the browser's.
+#[wasm_bindgen]
+pub fn save_to(format: &str, quality: u8, file: SyncAccessHandle) -> Answer<()> {
+    save::to_file(format, quality, file)
+}
+
+/// The command `save`, into memory: where the browser has no files.
+#[wasm_bindgen]
+pub fn save_bytes(format: &str, quality: u8) -> Answer<Vec<u8>> {
+    save::to_memory(format, quality)
+}
+
+/// The command `cancel`: what runs stops at the next tile or tensor.
+#[wasm_bindgen]
+pub fn cancel() {
+    engine::CANCELLED.set(true);
+}

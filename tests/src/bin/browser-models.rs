@@ -1,0 +1,37 @@
+//! `browser-models FOLDER`: writes the files of weights that the browser tests choose.
+
+use std::path::PathBuf;
+
+use clarifier_tests::models::ldm_entries;
+use clarifier_tests::weights::{Entry, Stored, write_safetensors};
+
+/// Width of the text that the fixtures' tiny networks take, and of what their text encoder has inside.
+const WIDTHS: [usize; 2] = [32, 128];
+/// A single file has no `config.json` that says how many heads a text encoder has: each is 64 wide.
+const WIDER: [usize; 2] = [64, 256];
+
+fn wider(length: &mut usize) {
+    if let Some(at) = WIDTHS.iter().position(|width| width == length) {
+        *length = WIDER[at];
+    }
+}
+
+/// The tensors of one network, for text of a width that a single file may have.
+fn widened(part: &str) -> Vec<Entry> {
+    let mut entries = ldm_entries(part);
+    for Entry { name, shape, .. } in &mut entries {
+        if part == "text_encoder" {
+            shape.iter_mut().for_each(wider);
+        } else if name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight") {
+            shape.last_mut().into_iter().for_each(wider);
+        }
+    }
+    entries
+}
+
+fn main() {
+    let folder = PathBuf::from(std::env::args_os().nth(1).expect("a folder"));
+    let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(widened).collect();
+    write_safetensors(&folder.join("checkpoint.safetensors"), &checkpoint, Stored::F16);
+    write_safetensors(&folder.join("controlnet.safetensors"), &widened("controlnet"), Stored::F16);
+}
