@@ -1,0 +1,100 @@
+// A run from the page's side: models, plan, pixels out, result back.
+import { Progress } from "./progress.js";
+
+const now = () => performance.now() / 1000;
+
+/** Tells by `progress` (detail: `{ progress, event }`), `warning`, `models` (detail: a sentence) and `problem`. */
+export class Job extends EventTarget {
+  #engine;
+  #state;
+  #progress = null;
+  #loaded = null;
+  /** Whether the models redraw, or only enlarge. */
+  diffusion = false;
+  /** The seed of the last run. */
+  seed = -1;
+  /** The settings of the run that goes on, or of the last. */
+  settings = {};
+
+  constructor(engine, state) {
+    super();
+    this.#engine = engine;
+    this.#state = state;
+    engine.addEventListener("event", ({ detail }) => this.#heard(detail));
+  }
+
+  /** What the user has to choose still, in a sentence, or nothing. */
+  missing() {
+    const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
+    if (checkpoint && controlnet) return "";
+    if (checkpoint) return "Redrawing also needs the Tile ControlNet: see Models. Without it the picture is only enlarged.";
+    if (controlnet) return "Redrawing also needs a checkpoint: see Models. Without it the picture is only enlarged.";
+    if (vae || loras.length > 0 || embeddings.length > 0) return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
+    return "Enlarged by the built-in network. Redrawing needs models: see Models.";
+  }
+
+  /** Have the chosen models loaded; what is loaded already stays. */
+  load() {
+    this.#loaded = this.#load();
+    // Whoever runs hears of the failure again; here the user is told at once.
+    return this.#loaded.catch((error) => {
+      this.#say("models", "The models could not be loaded.");
+      this.#say("problem", error);
+    });
+  }
+
+  async #load() {
+    const { models } = this.#state;
+    const complete = models.checkpoint && models.controlnet;
+    const nothing = { checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [] };
+    this.#say("models", "Loading …");
+    const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
+    this.diffusion = answer.diffusion;
+    const enlarger = typeof models.upscaler === "string" ? models.upscaler : models.upscaler.name;
+    this.#say("models", `Enlarging with ${answer.upscaler ?? enlarger}${answer.diffusion ? ", redrawing with Stable Diffusion" : ""}. Computing on ${answer.device}.`);
+  }
+
+  /** The engine's plan and its `text`. */
+  plan() {
+    const { picture, settings, region } = this.#state;
+    return this.#engine.ask("plan", { width: picture.width, height: picture.height, settings, region });
+  }
+
+  /** Run on the state's picture: `{ width, height, seed, seconds }`; the result stays with the worker. */
+  async run() {
+    const { picture, settings, region, tilePrompts, noise } = this.#state;
+    this.settings = { ...settings };
+    this.#progress = new Progress(null, now());
+    // A failure before may have been for want of something that is there now.
+    await this.#loaded?.catch(() => this.#load());
+    const plan = await this.plan();
+    const pixels = await picture.pixels();
+    this.#progress = new Progress(plan, now());
+    const { width, height } = picture;
+    const { seed } = settings;
+    try {
+      const done = await this.#engine.ask("upscale", { width, height, pixels, settings, seed, region, noise, tilePrompts }, [pixels]);
+      this.seed = done.seed;
+      return done;
+    } finally {
+      this.#progress = null;
+    }
+  }
+
+  #heard(event) {
+    if (event.event === "warning") {
+      this.#say("warning", event.message);
+      return;
+    }
+    if (!this.#progress) {
+      if (event.event === "load") this.#say("models", `Loading ${event.network} …`);
+      return;
+    }
+    this.#progress.event(event, now());
+    this.#say("progress", { progress: this.#progress, event });
+  }
+
+  #say(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
