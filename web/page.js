@@ -29,7 +29,7 @@ const stage = new Stage(byId("stage"), state, start.picker("Another picture", "t
 const run = new Run(byId("run"));
 const result = new Result(byId("result"), (argument) => engine.ask("save", argument));
 new Presets(byId("presets"), state);
-new Form({ main: byId("main-settings"), all: byId("all-settings") }, state);
+const form = new Form({ main: byId("main-settings"), all: byId("all-settings") }, state);
 new Places(byId("all"), state);
 new Exchange(byId("exchange"), state);
 const job = new Job(engine, state);
@@ -141,6 +141,7 @@ job.addEventListener("progress", ({ detail: { progress, event } }) => {
 job.addEventListener("warning", ({ detail }) => notices.warning(inPageWords(detail, state.fields, labelOf)));
 job.addEventListener("models", ({ detail }) => {
   models.status = detail;
+  form.redraws = job.diffusion;
 });
 job.addEventListener("problem", ({ detail }) => problem(detail));
 engine.addEventListener("stopped", async () => {
@@ -154,6 +155,10 @@ engine.addEventListener("stopped", async () => {
   }
   engine.restart();
   await wake();
+});
+byId("main-settings").addEventListener("models", () => {
+  byId("models-panel").open = true;
+  byId("models-panel").querySelector("summary").focus();
 });
 byId("start").addEventListener("file", ({ detail }) => open(detail));
 byId("start").addEventListener("problem", ({ detail }) => problem(detail));

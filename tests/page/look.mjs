@@ -51,8 +51,9 @@ for (const [name, { worker, act, full }] of Object.entries(states)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   for (const [place, size] of [["1400", WIDE], ["390", PHONE]]) {
     for (const colorScheme of ["light", "dark"]) {
+      const tall = full && place === "1400" ? { height: 2600, width: 1400 } : size;
       const phone = place === "390" ? { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } : {};
-      const { page, complaints, close } = await visit(browser, server, { worker, size, colorScheme, ...phone });
+      const { page, complaints, close } = await visit(browser, server, { worker, size: tall, colorScheme, ...phone });
       await page.locator("#device[data-kind]").waitFor();
       await act?.(page);
       await page.waitForTimeout(250);

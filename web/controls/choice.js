@@ -5,7 +5,7 @@ import { frame, tell } from "./field.js";
 
 /** More than these do not fit beside each other on a phone. */
 const MOST_BUTTONS = 4;
-const LONGEST = 12;
+const MOST_LETTERS = 24;
 
 export class ChoiceControl {
   #field;
@@ -16,7 +16,7 @@ export class ChoiceControl {
   constructor(container, field, { open }) {
     this.#field = field;
     const controlId = uniqueId(field.name);
-    const few = field.choices.length <= MOST_BUTTONS && field.choices.every((word) => word.length <= LONGEST);
+    const few = field.choices.length <= MOST_BUTTONS && field.choices.join("").length <= MOST_LETTERS;
     this.#frame = frame(container, field, { controlId, open, group: few });
     const change = (value) => tell(container, field.name, value);
     if (!few) {

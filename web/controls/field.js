@@ -36,7 +36,7 @@ export function frame(container, field, { controlId, group = false, open = false
     show(help, help.hidden);
     more.setAttribute("aria-expanded", String(!help.hidden));
   });
-  const head = h("div", { class: "field-head" }, label, more, reset);
+  const head = h("div", { class: "field-head" }, label, more, h("span", { class: "gap" }), reset);
   const body = h("div", { class: "field-body" });
   container.classList.add("field");
   container.dataset.name = field.name;

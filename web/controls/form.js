@@ -17,12 +17,15 @@ export class Form {
   #controls = new Map();
   #groups = [];
   #count;
+  #note = h("p", { class: "note" });
 
   /** `main` gets the few, `all` the rest. */
   constructor({ main, all }, state) {
     this.#main = main;
     this.#all = all;
     this.#state = state;
+    const models = h("button", { type: "button", class: "link", onclick: () => main.dispatchEvent(new Event("models")) }, "Choose models");
+    this.#note.append("The built-in network enlarges faithfully. What follows is about redrawing with Stable Diffusion and does nothing without it. ", models);
     state.addEventListener("settings", () => this.#update());
     for (const container of [main, all]) {
       container.addEventListener("setting", ({ detail }) => this.#set(detail));
@@ -31,6 +34,11 @@ export class Form {
         this.#update();
       });
     }
+  }
+
+  /** Whether what follows the factor has any effect. */
+  set redraws(redraws) {
+    show(this.#note, !redraws);
   }
 
   #set({ name, value }) {
@@ -47,7 +55,8 @@ export class Form {
   #build() {
     const { fields } = this.#state;
     const main = MAIN.flatMap((name) => fields.find((field) => field.name === name) ?? []);
-    this.#main.replaceChildren(...main.map((field) => this.#control(field, true)));
+    const [factor, ...redrawing] = main.map((field) => this.#control(field, true));
+    this.#main.replaceChildren(factor, this.#note, ...redrawing);
     this.#all.replaceChildren(this.#search(), ...grouped(fields).map(([title, found]) => this.#group(title, found)));
   }
 

@@ -39,5 +39,6 @@ export class Notices {
       close);
     close.addEventListener("click", () => notice.remove());
     this.#container.append(notice);
+    notice.scrollIntoView({ block: "nearest" });
   }
 }

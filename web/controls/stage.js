@@ -16,6 +16,7 @@ export class Stage {
   #zoom = h("output", { class: "zoom", "aria-label": "Zoom" });
   #try;
   #back;
+  #another;
   #regionBox = h("div", { class: "region", hidden: true });
   #region;
   #tiles = null;
@@ -25,6 +26,7 @@ export class Stage {
   constructor(container, state, another) {
     this.#container = container;
     this.#state = state;
+    this.#another = another;
     const button = (text, label, onclick) => h("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick }, text);
     this.#try = h("button", { type: "button", class: "tool", "aria-pressed": "false", onclick: () => this.#toggleRegion() }, "Try a region first");
     this.#back = h("button", { type: "button", class: "tool", hidden: true, onclick: () => container.dispatchEvent(new Event("back")) }, "Back to the picture");
@@ -55,6 +57,7 @@ export class Stage {
     this.#view.overlay = (context, viewport) => this.#drawRegion(context, viewport);
     this.#view.show({ before: new BitmapSource(picture), label: `Your picture, ${picture.name}` });
     show(this.#try, true);
+    show(this.#another, true);
     show(this.#back, false);
     this.#arm(this.#state.region !== null);
   }
@@ -64,6 +67,7 @@ export class Stage {
     this.showPicture();
     this.#arm(false);
     show(this.#try, false);
+    show(this.#another, false);
     this.#tiles = null;
     this.#previews.begin(this.#state.picture);
     this.#view.overlay = (context, viewport) => {
@@ -120,6 +124,7 @@ export class Stage {
     this.#title.replaceChildren(h("strong", {}, picture.name), ` ${size(part ?? picture)} → ${size(result)}${part ? " (a region)" : ""}`);
     this.#arm(false);
     show(this.#try, false);
+    show(this.#another, true);
     show(this.#back, true);
   }
 

@@ -1,6 +1,7 @@
 // A run from the page's side: models, plan, pixels out, result back.
 import { Progress } from "./progress.js";
 
+const PLACES = { gpu: "the GPU", cpu: "the processor" };
 const now = () => performance.now() / 1000;
 
 /** Tells by `progress` (detail: `{ progress, event }`), `warning`, `models` (detail: a sentence) and `problem`. */
@@ -51,7 +52,7 @@ export class Job extends EventTarget {
     const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
     this.diffusion = answer.diffusion;
     const enlarger = typeof models.upscaler === "string" ? models.upscaler : models.upscaler.name;
-    this.#say("models", `Enlarging with ${answer.upscaler ?? enlarger}${answer.diffusion ? ", redrawing with Stable Diffusion" : ""}. Computing on ${answer.device}.`);
+    this.#say("models", `Enlarging with ${answer.upscaler ?? enlarger}${answer.diffusion ? ", redrawing with Stable Diffusion" : ""}. Computing on ${PLACES[answer.device] ?? answer.device}.`);
   }
 
   /** The engine's plan and its `text`. */
