@@ -42,7 +42,7 @@ export class Result {
   show(result, { name, factor, region, diffusion }) {
     this.#result = result;
     this.#name = `${stem(name)}_${region ? "region_" : ""}${factor}x`;
-    this.#summary.textContent = `${size(result)}, made in ${duration(result.seconds)}`;
+    this.#summary.textContent = `${size(result)}, made in ${result.seconds < 10 ? `${result.seconds.toFixed(1)} s` : duration(result.seconds)}`;
     show(this.#keep, diffusion);
     this.#keep.textContent = `Keep seed ${result.seed}`;
     this.#keep.disabled = false;
