@@ -22,7 +22,8 @@ export async function visit(browser, server, { worker = "", path = "/", size = W
   const complain = (text) => allowed(text) || complaints.push(text);
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && complain(`console: ${message.text()}`));
   page.on("pageerror", (error) => complain(`uncaught: ${error.message}`));
-  page.on("requestfailed", (request) => complain(`failed: ${request.url()}`));
+  // What a test's reload interrupts is no failure.
+  page.on("requestfailed", (request) => request.failure()?.errorText === "net::ERR_ABORTED" || complain(`failed: ${request.url()}`));
   page.on("response", (response) => response.status() >= 400 && complain(`${response.status()}: ${response.url()}`));
   page.on("request", (request) => {
     const url = request.url();

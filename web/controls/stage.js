@@ -39,7 +39,7 @@ export class Stage {
         this.#zoom,
         button("+", "Zoom in", () => this.#view.zoomBy(1.5)),
         button("Fit", "Fit the whole picture", () => this.#view.fit()),
-        button("1:1", "One pixel for one of the screen", () => this.#view.actualSize())),
+        button("1:1", "1:1, one pixel for one of the screen", () => this.#view.actualSize())),
       this.#regionBox,
     );
     this.#view.addEventListener("view", () => {
