@@ -14,7 +14,7 @@ import { Start } from "./controls/start.js";
 import { advice, inPageWords } from "./lib/advice.js";
 import { show } from "./lib/dom.js";
 import { Engine, EngineStopped } from "./lib/engine.js";
-import { Job } from "./lib/job.js";
+import { CANCELLED, Job } from "./lib/job.js";
 import { openPicture } from "./lib/picture.js";
 import { State } from "./lib/state.js";
 
@@ -60,10 +60,15 @@ function enter(next) {
 async function plan() {
   if (mode !== "picture" && mode !== "result") return;
   const mine = ++planning;
-  const label = state.region && mode === "picture" ? "Try this region" : mode === "result" ? "Enlarge again" : "Enlarge";
+  const labels = { picture: ["Enlarge", "Try this region"], result: ["Enlarge again", "Try the region again"] };
+  const label = labels[mode][state.region ? 1 : 0];
   if (readiness !== "ready") {
     const plan = readiness === "failed" ? "The engine is not running." : "The engine is still starting; the picture is ready.";
     run.offer({ plan, label, ready: false });
+    return;
+  }
+  if (job.unloaded) {
+    run.offer({ plan: "The models are not loaded; this loads them again.", label, ready: true });
     return;
   }
   try {
@@ -123,7 +128,7 @@ async function begin() {
   } catch (error) {
     document.title = "Clarifier";
     backToPicture();
-    if (error.message !== "cancelled") problem(error, ["Try again", begin]);
+    if (error.message !== CANCELLED) problem(error, ["Try again", begin]);
     else if (error instanceof EngineStopped) notices.info("Ended by force. The models are being loaded again.");
     else notices.info("Cancelled. The models stay loaded, so the next run begins at once.");
   }
@@ -166,14 +171,18 @@ byId("stage").addEventListener("back", backToPicture);
 byId("run").addEventListener("start", begin);
 byId("run").addEventListener("cancel", () => {
   run.cancelling();
-  engine.askNow("cancel").catch(() => {});
+  job.cancel();
 });
 byId("run").addEventListener("force", () => {
-  engine.restart("cancelled");
+  engine.restart(CANCELLED);
   readiness = "starting";
   wake();
 });
 byId("result").addEventListener("problem", ({ detail }) => problem(detail));
+byId("result").addEventListener("whole", () => {
+  state.setRegion(null);
+  begin();
+});
 byId("result").addEventListener("seed", () => {
   state.set({ seed: job.seed });
   result.kept();

@@ -9,13 +9,13 @@ const TILE = { width: 112, height: 144 };
 
 let result = null;
 let cancelled = false;
-let models = { upscaler: "lite" };
+let models = null;
 /** What the page asked, for tests to look at. */
 const asked = (self.asked = []);
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const tell = (event, transfer = []) => self.postMessage({ event }, transfer);
-const redraws = () => Boolean(models.checkpoint && models.controlnet);
+const redraws = () => Boolean(models?.checkpoint && models.controlnet);
 
 function outputOf({ width, height, settings, region }) {
   const factor = settings.upscale_factor;
@@ -51,10 +51,13 @@ const commands = {
     return { ok: true, cause: null, name: "Mock 4000", software: false, f16: true };
   },
   async models(given) {
+    models = null;
+    cancelled = false;
     for (const file of [given.checkpoint, given.controlnet].filter(Boolean)) {
       for (let part = 1; part <= 4; part += 1) {
         tell({ event: "load", network: file.name, bytes: (file.size * part) / 4, total: file.size });
         await wait(PACE);
+        if (cancelled) throw new Error("cancelled");
       }
     }
     if (given.checkpoint?.name.includes("sdxl")) throw new Error(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`);
@@ -63,6 +66,7 @@ const commands = {
     return { upscaler: typeof upscaler === "string" ? upscaler : upscaler.name, diffusion: redraws(), device };
   },
   async plan(job) {
+    if (!models) throw new Error("no models are loaded");
     const { width, height } = outputOf(job);
     if (job.settings.tile_overlap >= Math.min(job.settings.tile_width, job.settings.tile_height)) {
       throw new Error(`--tile-overlap ${job.settings.tile_overlap} leaves nothing of a tile; make it smaller, or --tile-width larger`);
@@ -73,6 +77,7 @@ const commands = {
     cancelled = false;
     const { stages } = planOf(job);
     const [stage] = stages;
+    if (mode === "panics") throw new Error("unreachable executed");
     const begun = performance.now();
     tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
     if (mode === "warns") tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });

@@ -381,10 +381,12 @@ page("a region is dragged or typed, tried, and left", {}, async (page) => {
   await page.getByText(`120 × ${region[3]} → 240 × ${2 * region[3]} (a region)`).waitFor();
   await page.getByRole("button", { name: "Back to the picture" }).click();
   assert.deepEqual(await inputs(), region);
-  await page.getByRole("button", { name: "Whole picture", exact: true }).click();
-  await page.getByRole("button", { name: "Enlarge", exact: true }).click();
-  await page.locator("#result:visible").waitFor();
-  assert.equal((await asked(page, "upscale"))[1].region, null);
+  await page.getByRole("button", { name: "Try this region" }).click();
+  await page.getByRole("button", { name: "Now the whole picture" }).click();
+  await page.getByText("451 × 300 → 902 × 600").waitFor();
+  assert.deepEqual((await asked(page, "upscale")).map((one) => one.region), [region, region, null]);
+  await page.getByRole("button", { name: "Back to the picture" }).click();
+  await page.getByRole("button", { name: "Enlarge", exact: true }).waitFor();
 });
 
 page("a run is cancelled, and the next begins", { worker: "pace=300" }, async (page) => {
@@ -424,11 +426,28 @@ page("a failure is told in the page's words, with what to do", { worker: "mode=f
   assert.equal(await page.locator(".notice").count(), 0);
 });
 
-page("an engine that dies is started again", { worker: "mode=dies", allow: [/unreachable executed/] }, async (page) => {
+for (const mode of ["dies", "panics"]) {
+  page(`an engine that ${mode} is started again`, { worker: `mode=${mode}`, allow: [/unreachable executed/] }, async (page) => {
+    await sample(page);
+    await start(page).click();
+    await page.getByText(/The engine stopped, and was started again.*unreachable executed/).waitFor();
+    await page.locator("#run .idle .primary:enabled").waitFor();
+    assert.equal(page.workers().length, 1);
+    assert.equal((await asked(page, "upscale")).length, 0, "it is another worker");
+  });
+}
+
+page("loading is cancelled too, and made up for by the next run", { worker: "pace=700" }, async (page) => {
   await sample(page);
+  await chooseModels(page);
+  await page.getByText(/^Loading sd15.safetensors: \d+ bytes of 1.0 kB/).waitFor();
   await start(page).click();
-  await page.getByText(/The engine stopped, and was started again.*unreachable executed/).waitFor();
-  await page.locator("#run .idle .primary:enabled").waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText(/^Cancelled\./).waitFor();
+  await page.getByText("The models are not loaded; this loads them again.").waitFor();
+  await start(page).click();
+  await page.getByText(/^Loading tile.safetensors/).first().waitFor();
+  await page.getByText(/Redrawing, to/).waitFor({ timeout: 20_000 });
 });
 
 page("an impossible plan says which setting is wrong", {}, async (page) => {
@@ -501,5 +520,16 @@ test("without the worker the page says so", { timeout: 60_000 }, async () => {
   await page.getByRole("button", { name: /Try this cat/ }).click();
   await page.getByText("The engine is not running.").waitFor();
   server.missing.clear();
+  await close();
+});
+
+test("where the page's own modules do not run, that is said", { timeout: 60_000 }, async () => {
+  server.missing.add("web/lib/state.js");
+  const { page, close } = await visit(browser, server);
+  await page.getByRole("heading", { name: "This page cannot start here" }).waitFor();
+  server.missing.clear();
+  await page.reload();
+  await page.locator("#device[data-kind]").waitFor();
+  assert.equal(await page.locator("#old").isVisible(), false);
   await close();
 });

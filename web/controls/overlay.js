@@ -33,6 +33,13 @@ export function drawTiles(context, viewport, tiles, current) {
   outline(context, rect, NOW, 2 * devicePixelRatio);
 }
 
+/** From here on only what is in `rect` is drawn. */
+export function clipTo(context, viewport, rect) {
+  context.beginPath();
+  context.rect(...box(viewport, rect));
+  context.clip();
+}
+
 /** All but the region is shaded. */
 export function drawRegion(context, viewport, region) {
   const whole = box(viewport, { x: 0, y: 0, ...viewport.picture });

@@ -3,11 +3,12 @@ import { h, show, uniqueId } from "../lib/dom.js";
 import { FORMATS, download, pickFile } from "../lib/files.js";
 import { bytes, duration, size, stem } from "../lib/text.js";
 
-/** Tells by `seed` that the user wants the same seed from now on, by `problem` (detail: a sentence) of a failure. */
+/** Tells by `seed` that the user wants the same seed from now on, by `whole` that all of the picture is to be made, by `problem` (detail: a sentence) of a failure. */
 export class Result {
   #container;
   #summary = h("p", { class: "plan", role: "status" });
   #keep;
+  #whole;
   #format;
   #quality;
   #qualityRow;
@@ -27,9 +28,10 @@ export class Result {
     this.#qualityRow = h("div", { class: "small-field" }, h("label", { for: qualityId }, "Quality"), this.#quality);
     this.#save = h("button", { type: "button", class: "primary", onclick: () => this.#saveNow() }, "Save");
     this.#keep = h("button", { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("seed")) });
+    this.#whole = h("button", { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("whole")) }, "Now the whole picture");
     this.#format.addEventListener("change", () => this.#update());
     container.append(
-      h("div", { class: "done" }, this.#summary, this.#keep),
+      h("div", { class: "done" }, this.#summary, h("div", { class: "row" }, this.#keep, this.#whole)),
       h("div", { class: "row saving" },
         h("div", { class: "small-field" }, h("label", { for: formatId }, "Format"), this.#format),
         this.#qualityRow, this.#save),
@@ -44,6 +46,7 @@ export class Result {
     this.#name = `${stem(name)}_${region ? "region_" : ""}${factor}x`;
     this.#summary.textContent = `${size(result)}, made in ${result.seconds < 10 ? `${result.seconds.toFixed(1)} s` : duration(result.seconds)}`;
     show(this.#keep, diffusion);
+    show(this.#whole, Boolean(region));
     this.#keep.textContent = `Keep seed ${result.seed}`;
     this.#keep.disabled = false;
     for (const option of this.#format.options) {

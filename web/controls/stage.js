@@ -3,9 +3,11 @@ import { h, show } from "../lib/dom.js";
 import { BitmapSource, ResultSource } from "../lib/sources.js";
 import { bytes, size } from "../lib/text.js";
 import { tilesOf } from "../lib/tiles.js";
-import { Previews, drawRegion, drawTiles } from "./overlay.js";
+import { Previews, clipTo, drawRegion, drawTiles } from "./overlay.js";
 import { Region } from "./region.js";
 import "./two-up.js";
+
+const rectangle = ([x, y, width, height]) => ({ x, y, width, height });
 
 /** Tells by `back` that the user leaves the result for the picture. */
 export class Stage {
@@ -71,7 +73,7 @@ export class Stage {
     this.#tiles = null;
     this.#previews.begin(this.#state.picture);
     this.#view.overlay = (context, viewport) => {
-      this.#previews.draw(context, viewport);
+      this.#drawPreviews(context, viewport);
       this.#drawRegion(context, viewport);
       if (this.#tiles) drawTiles(context, viewport, this.#tiles.places, this.#tiles.current);
     };
@@ -117,7 +119,7 @@ export class Stage {
     this.#previews.end();
     this.#tiles = null;
     this.#view.overlay = null;
-    const part = region && { x: region[0], y: region[1], width: region[2], height: region[3] };
+    const part = region && rectangle(region);
     const after = new ResultSource(result, ask, () => this.#view.redraw());
     const label = `Before and after: ${picture.name}, enlarged to ${size(result)} pixels`;
     this.#view.show({ before: new BitmapSource(picture, part ?? undefined), after, label });
@@ -129,8 +131,16 @@ export class Stage {
   }
 
   #drawRegion(context, viewport) {
+    if (this.#state.region) drawRegion(context, viewport, rectangle(this.#state.region));
+  }
+
+  /** What is outside a region is not made, whatever its tiles look like. */
+  #drawPreviews(context, viewport) {
     const { region } = this.#state;
-    if (region) drawRegion(context, viewport, { x: region[0], y: region[1], width: region[2], height: region[3] });
+    context.save();
+    if (region) clipTo(context, viewport, rectangle(region));
+    this.#previews.draw(context, viewport);
+    context.restore();
   }
 
   #toggleRegion() {

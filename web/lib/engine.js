@@ -2,6 +2,9 @@
 
 const startWorker = () => new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "engine" });
 
+/** What WebAssembly says when the engine has broken down inside: nothing that it holds can be trusted any more. */
+const FATAL = /\bunreachable\b|out of bounds|null function|stack size exceeded|recursive use of an object/;
+
 /** Why the worker is gone. */
 export class EngineStopped extends Error {}
 
@@ -51,17 +54,23 @@ export class Engine extends EventTarget {
       const call = this.#pending.get(data.id);
       if (!call) return;
       this.#pending.delete(data.id);
-      if ("error" in data) call.reject(new Error(String(data.error)));
+      if (FATAL.test(data.error)) {
+        call.reject(new EngineStopped(data.error));
+        this.#died(data.error);
+      } else if ("error" in data) call.reject(new Error(String(data.error)));
       else call.resolve(data.value);
     });
     // worker.js or a module of its cannot be loaded, or nobody caught an error in it: it is not to be trusted any more.
     worker.addEventListener("error", (event) => {
       if (worker !== this.#worker) return;
       event.preventDefault();
-      const reason = event.message || "the engine could not be loaded";
-      this.#fail(reason);
-      this.dispatchEvent(new CustomEvent("stopped", { detail: reason }));
+      this.#died(event.message || "the engine could not be loaded");
     });
+  }
+
+  #died(reason) {
+    this.#fail(reason);
+    this.dispatchEvent(new CustomEvent("stopped", { detail: reason }));
   }
 
   #fail(reason) {

@@ -1,7 +1,11 @@
 // A run from the page's side: models, plan, pixels out, result back.
 import { Progress } from "./progress.js";
+import { bytes } from "./text.js";
 
 const PLACES = { gpu: "the GPU", cpu: "the processor" };
+/** What the engine says of a run that the user ended. */
+export const CANCELLED = "cancelled";
+
 const now = () => performance.now() / 1000;
 
 /** Tells by `progress` (detail: `{ progress, event }`), `warning`, `models` (detail: a sentence) and `problem`. */
@@ -10,6 +14,8 @@ export class Job extends EventTarget {
   #state;
   #progress = null;
   #loaded = null;
+  #failed = false;
+  #cancelled = false;
   /** Whether the models redraw, or only enlarge. */
   diffusion = false;
   /** The seed of the last run. */
@@ -34,13 +40,17 @@ export class Job extends EventTarget {
     return "Enlarged by the built-in network. Redrawing needs models: see Models.";
   }
 
+  /** Whether the models that are chosen could not be loaded. */
+  get unloaded() {
+    return this.#failed;
+  }
+
   /** Have the chosen models loaded; what is loaded already stays. */
   load() {
     this.#loaded = this.#load();
     // Whoever runs hears of the failure again; here the user is told at once.
     return this.#loaded.catch((error) => {
-      this.#say("models", "The models could not be loaded.");
-      this.#say("problem", error);
+      if (error.message !== CANCELLED) this.#say("problem", error);
     });
   }
 
@@ -49,10 +59,18 @@ export class Job extends EventTarget {
     const complete = models.checkpoint && models.controlnet;
     const nothing = { checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [] };
     this.#say("models", "Loading …");
-    const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
-    this.diffusion = answer.diffusion;
-    const enlarger = typeof models.upscaler === "string" ? models.upscaler : models.upscaler.name;
-    this.#say("models", `Enlarging with ${answer.upscaler ?? enlarger}${answer.diffusion ? ", redrawing with Stable Diffusion" : ""}. Computing on ${PLACES[answer.device] ?? answer.device}.`);
+    try {
+      const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
+      this.#failed = false;
+      this.diffusion = answer.diffusion;
+      const redrawing = answer.diffusion ? ", redrawing with Stable Diffusion" : "";
+      this.#say("models", `Enlarging with ${answer.upscaler}${redrawing}. Computing on ${PLACES[models.device]}.`);
+    } catch (error) {
+      this.#failed = true;
+      this.diffusion = false;
+      this.#say("models", error.message === CANCELLED ? "Loading was cancelled." : "The models could not be loaded.");
+      throw error;
+    }
   }
 
   /** The engine's plan and its `text`. */
@@ -64,22 +82,38 @@ export class Job extends EventTarget {
   /** Run on the state's picture: `{ width, height, seed, seconds }`; the result stays with the worker. */
   async run() {
     const { picture, settings, region, tilePrompts, noise } = this.#state;
+    this.#cancelled = false;
     this.settings = { ...settings };
     this.#progress = new Progress(null, now());
-    // A failure before may have been for want of something that is there now.
-    await this.#loaded?.catch(() => this.#load());
-    const plan = await this.plan();
-    const pixels = await picture.pixels();
-    this.#progress = new Progress(plan, now());
-    const { width, height } = picture;
-    const { seed } = settings;
     try {
-      const done = await this.#engine.ask("upscale", { width, height, pixels, settings, seed, region, noise, tilePrompts }, [pixels]);
+      // A failure before may have been for want of something that is there now.
+      await this.#loaded?.catch(() => {});
+      this.#goOn();
+      if (this.#failed) await (this.#loaded = this.#load());
+      const plan = await this.plan();
+      const pixels = await picture.pixels();
+      this.#goOn();
+      this.#progress = new Progress(plan, now());
+      const { width, height } = picture;
+      const { seed } = settings;
+      const job = { width, height, pixels, settings, seed, region, noise, tilePrompts };
+      const done = await this.#engine.ask("upscale", job, [pixels]);
       this.seed = done.seed;
       return done;
     } finally {
       this.#progress = null;
     }
+  }
+
+  /** Stop soon; `run` fails with "cancelled". */
+  cancel() {
+    this.#cancelled = true;
+    this.#engine.askNow("cancel").catch(() => {});
+  }
+
+  /** The engine hears of a cancel only while it works; before that, this does. */
+  #goOn() {
+    if (this.#cancelled) throw new Error(CANCELLED);
   }
 
   #heard(event) {
@@ -88,7 +122,7 @@ export class Job extends EventTarget {
       return;
     }
     if (!this.#progress) {
-      if (event.event === "load") this.#say("models", `Loading ${event.network} …`);
+      if (event.event === "load") this.#say("models", `Loading ${event.network}: ${bytes(event.bytes)} of ${bytes(event.total)}`);
       return;
     }
     this.#progress.event(event, now());
