@@ -107,7 +107,7 @@ async function open(file) {
 function backToPicture() {
   enter("picture");
   stage.showPicture();
-  plan();
+  return plan();
 }
 
 async function begin() {
@@ -120,16 +120,22 @@ async function begin() {
   try {
     const { region } = state;
     const done = await job.run();
+    const focused = byId("run").contains(document.activeElement);
     enter("result");
     stage.showResult(done, region, (rect) => engine.ask("pixels", rect));
     result.show(done, { name: state.picture.name, factor: state.settings.upscale_factor, region, diffusion: job.diffusion });
     document.title = "Done · Clarifier";
+    // Where the keyboard was has gone; this is what comes next.
+    if (focused) result.focus();
     plan();
   } catch (error) {
     document.title = "Clarifier";
-    backToPicture();
+    const focused = byId("run").contains(document.activeElement);
+    await backToPicture();
+    if (focused) run.focus();
     if (error.message !== CANCELLED) problem(error, ["Try again", begin]);
     else if (error instanceof EngineStopped) notices.info("Ended by force. The models are being loaded again.");
+    else if (job.unloaded) notices.info("Cancelled. The models are loaded with the next run.");
     else notices.info("Cancelled. The models stay loaded, so the next run begins at once.");
   }
 }

@@ -53,6 +53,15 @@ for (const [name, { worker, act }] of Object.entries(states)) {
   }
 }
 
+test("nothing is lost at 320 px, which is also 1280 px at 400 %", { timeout: 60_000 }, async () => {
+  for (const { act, worker } of [states["all open"], states.region, states.result, states["no GPU"]]) {
+    const { page, close } = await visit(browser, server, { worker, size: { width: 320, height: 640 } });
+    await act(page);
+    assert.equal(await overflows(page), false, "something is wider than the window");
+    await close();
+  }
+});
+
 test("everything is reached by the keyboard alone, from the picture to the result", { timeout: 60_000 }, async () => {
   const { page, complaints, close } = await visit(browser, server);
   await page.locator("[data-name=seed]").waitFor();
@@ -71,7 +80,8 @@ test("everything is reached by the keyboard alone, from the picture to the resul
   await tabTo(page.locator("#run .idle .primary"));
   await page.keyboard.press("Enter");
   await page.locator("#result:visible").waitFor();
-  await tabTo(page.getByRole("button", { name: "Save", exact: true }));
+  const save = page.getByRole("button", { name: "Save", exact: true });
+  assert.ok(await save.evaluate((element) => element === document.activeElement), "the keyboard is where it goes on");
   assert.deepEqual(complaints, []);
   await close();
 });

@@ -42,8 +42,9 @@ export async function violations(page) {
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
 }
 
-/** Whether anything is wider than the window. */
-export const overflows = (page) => page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+/** Whether anything is wider than the window, or than the part of the page that it is in and that would cut it off. */
+export const overflows = (page) =>
+  page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".panel, .card, .stage-head, .capability, .notice")].some((one) => one.scrollWidth > one.clientWidth));
 
 /** Open the sample and wait until it can be started. */
 export async function sample(page) {

@@ -4,8 +4,6 @@ const options = new URL(self.location.href).searchParams;
 const mode = options.get("mode") ?? "";
 /** Milliseconds of a tile. */
 const PACE = Number(options.get("pace") ?? 15);
-/** Where the parts of the result are that nobody draws by hand. */
-const TILE = { width: 112, height: 144 };
 
 let result = null;
 let cancelled = false;
@@ -23,19 +21,22 @@ function outputOf({ width, height, settings, region }) {
   return { width: Math.round(w * factor), height: Math.round(h * factor) };
 }
 
-function axis(length, tile, overlap) {
-  if (length <= tile) return 1;
-  return Math.ceil((length - tile) / (tile - overlap)) + 1;
+/** Where tiles begin along an axis, as crates/tile has it. */
+function starts(length, tile, overlap) {
+  if (length <= tile) return [0];
+  const count = Math.ceil((length - tile) / (tile - overlap)) + 1;
+  const stride = tile - Math.floor((count * tile - length) / (count - 1));
+  return Array.from({ length: count }, (_, i) => Math.min(i * stride, length - tile));
 }
 
 function planOf(job) {
   const { width, height } = outputOf({ ...job, region: null });
   const latents = { width: Math.ceil(width / 8), height: Math.ceil(height / 8) };
   const { tile_width: w, tile_height: h, tile_overlap: overlap } = job.settings;
-  const diffusion_tiles = redraws() ? axis(latents.width, w, overlap) * axis(latents.height, h, overlap) : 0;
+  const diffusion_tiles = redraws() ? starts(latents.width, w, overlap).length * starts(latents.height, h, overlap).length : 0;
   const evaluations = redraws() ? Math.max(1, Math.round(job.settings.num_inference_steps * job.settings.denoise_strength)) : 0;
   const enlarger_tiles = Math.ceil(job.width / 192) * Math.ceil(job.height / 192);
-  return { stages: [{ width, height, enlarger_tiles, diffusion_tiles, tile: [TILE.width, TILE.height], steps: evaluations, evaluations, operations: width * height }] };
+  return { stages: [{ width, height, enlarger_tiles, diffusion_tiles, tile: [w, h], steps: evaluations, evaluations, operations: width * height }] };
 }
 
 const commands = {
@@ -89,7 +90,7 @@ const commands = {
         if (mode === "dies" && done === 2) setTimeout(() => { throw new Error("unreachable executed"); });
         if (mode === "dies" && done === 2) await new Promise(() => {});
         tell({ event: "tile", phase: name, done, total });
-        if (name === "diffuse") preview(stage, job);
+        if (name === "diffuse") preview(stage, job, done);
       }
     };
     await phase("enlarge", stage.enlarger_tiles, mode === "fails" ? 2 : 0);
@@ -132,15 +133,23 @@ const commands = {
   },
 };
 
-/** A quarter of a tile's pixels in plain colour, where the tile lies. */
-function preview(stage, job) {
-  const width = Math.min(64, stage.width);
-  const height = Math.min(64, stage.height);
-  const pixels = new Uint8ClampedArray(width * height * 3).fill(180);
-  const x = Math.floor(Math.random() * (stage.width - width));
-  const y = Math.floor(Math.random() * (stage.height - height));
-  void job;
-  tell({ event: "preview", x, y, width, height, pixels });
+/** A tile as the engine tells of it: by row and column, in RGB; here the picture's pixels, brighter. */
+function preview(stage, job, done) {
+  const { tile_width, tile_height, tile_overlap } = job.settings;
+  const columns = starts(Math.ceil(stage.width / 8), tile_width, tile_overlap);
+  const rows = starts(Math.ceil(stage.height / 8), tile_height, tile_overlap);
+  const index = (done - 1) % (columns.length * rows.length);
+  const [row, column] = [Math.floor(index / columns.length), index % columns.length];
+  const [x, y] = [columns[column] * 8, rows[row] * 8];
+  const [width, height] = [Math.min(tile_width * 8, stage.width - x), Math.min(tile_height * 8, stage.height - y)];
+  const pixels = new Uint8ClampedArray(width * height * 3);
+  const source = new Uint8ClampedArray(job.pixels);
+  for (let i = 0; i < width * height; i += 1) {
+    const at = (length, of, to) => Math.min(of - 1, Math.floor((length * of) / to));
+    const from = at(y + Math.floor(i / width), job.height, stage.height) * job.width + at(x + (i % width), job.width, stage.width);
+    for (let c = 0; c < 3; c += 1) pixels[i * 3 + c] = source[from * 4 + c] * 1.12 + 6;
+  }
+  tell({ event: "preview", row: row + 1, column: column + 1, rows: rows.length, columns: columns.length, width, height, pixels });
 }
 
 /** An answer that is handed over instead of copied. */

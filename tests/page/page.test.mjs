@@ -237,6 +237,40 @@ page("a run shows its plan, its progress and its result, and is saved", { worker
   assert.equal(await readFile(await download.path(), "utf8"), "jpg 80 902x600");
 });
 
+page("previews appear where their tiles are, and the tile in work is marked", { worker: "pace=500", allow: [/willReadFrequently/] }, async (page) => {
+  await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(600, 600);
+    const context = canvas.getContext("2d");
+    context.fillStyle = "rgb(100 100 100)";
+    context.fillRect(0, 0, 600, 600);
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([await canvas.convertToBlob()], "grey.png", { type: "image/png" }));
+    dispatchEvent(new DragEvent("drop", { dataTransfer: transfer }));
+  });
+  await chooseModels(page);
+  await open(page, "All settings");
+  await exact(page, "Tile width").fill("80");
+  await exact(page, "Tile height").fill("80");
+  await page.getByText("1200 × 1200, redrawn").waitFor();
+  await start(page).click();
+  // What is in the view at a point of the picture.
+  const shown = (x, y) => page.evaluate(([x, y]) => {
+    const view = document.querySelector("two-up");
+    const at = view.viewport.toView(x, y);
+    return [...view.querySelector("canvas").getContext("2d").getImageData(at.x, at.y, 1, 1).data];
+  }, [x, y]);
+  // The first of four tiles, 320 pixels of the picture a side, is done; the second is in work.
+  await page.locator(".progress-row", { hasText: "Tile" }).getByText("1 of 4").waitFor();
+  await page.waitForFunction(() => /Redrawing/.test(document.querySelector(".busy .plan").textContent));
+  await page.waitForTimeout(100);
+  const [done, inWork, untouched] = [await shown(150, 150), await shown(450, 150), await shown(450, 450)];
+  assert.deepEqual(done, [118, 118, 118, 255]);
+  assert.ok(inWork[1] > inWork[0] + 5, `the mark's green on ${inWork}`);
+  assert.deepEqual(untouched, [100, 100, 100, 255]);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText(/^Cancelled/).waitFor();
+});
+
 page("where the browser has a file dialogue, the engine gets its handle", {}, async (page) => {
   await sample(page);
   await runThrough(page);
@@ -443,7 +477,7 @@ page("loading is cancelled too, and made up for by the next run", { worker: "pac
   await page.getByText(/^Loading sd15.safetensors: \d+ bytes of 1.0 kB/).waitFor();
   await start(page).click();
   await page.getByRole("button", { name: "Cancel" }).click();
-  await page.getByText(/^Cancelled\./).waitFor();
+  await page.getByText("Cancelled. The models are loaded with the next run.").waitFor();
   await page.getByText("The models are not loaded; this loads them again.").waitFor();
   await start(page).click();
   await page.getByText(/^Loading tile.safetensors/).first().waitFor();

@@ -39,6 +39,8 @@ export class Models {
 
   /** What the engine has loaded, or is doing. */
   set status(text) {
+    // Progress is to be seen, its end to be heard.
+    this.#status.setAttribute("aria-live", text.startsWith("Loading") ? "off" : "polite");
     this.#status.textContent = text;
   }
 

@@ -65,6 +65,10 @@ export class Result {
     show(this.#container, false);
   }
 
+  focus() {
+    this.#save.focus({ preventScroll: true });
+  }
+
   /** The seed is in the settings now. */
   kept() {
     this.#keep.textContent = `Seed ${this.#result.seed} is kept`;

@@ -50,6 +50,10 @@ export class Run {
     this.#busyNow(false);
   }
 
+  focus() {
+    this.#start.focus({ preventScroll: true });
+  }
+
   begin(text) {
     this.#status.textContent = text;
     this.#left.textContent = "";
@@ -69,7 +73,8 @@ export class Run {
   progress(progress) {
     const { loading, phase, stage, stages, tile, step } = progress;
     if (loading) {
-      this.#say(`Loading ${loading.network}, ${bytes(loading.bytes)} of ${bytes(loading.total)}`);
+      this.#say(`Loading ${loading.network}`);
+      this.#left.textContent = `${bytes(loading.bytes)} of ${bytes(loading.total)}`;
       this.#overall.set(loading.total ? loading.bytes / loading.total : null);
       return;
     }

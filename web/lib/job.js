@@ -85,6 +85,7 @@ export class Job extends EventTarget {
     this.#cancelled = false;
     this.settings = { ...settings };
     this.#progress = new Progress(null, now());
+    const awake = stayAwake();
     try {
       // A failure before may have been for want of something that is there now.
       await this.#loaded?.catch(() => {});
@@ -102,6 +103,7 @@ export class Job extends EventTarget {
       return done;
     } finally {
       this.#progress = null;
+      awake.then((lock) => lock?.release());
     }
   }
 
@@ -133,3 +135,12 @@ export class Job extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
+
+/** A screen that goes dark takes the GPU along on many machines. Nothing depends on it. */
+const stayAwake = async () => {
+  try {
+    return await navigator.wakeLock?.request("screen");
+  } catch {
+    return null;
+  }
+};
