@@ -63,7 +63,8 @@ async function plan() {
   const labels = { picture: ["Enlarge", "Try this region"], result: ["Enlarge again", "Try the region again"] };
   const label = labels[mode][state.region ? 1 : 0];
   if (readiness !== "ready") {
-    const plan = readiness === "failed" ? "The engine is not running." : "The engine is still starting; the picture is ready.";
+    const plan =
+      readiness === "failed" ? "The engine is not running." : "The engine is still starting; the picture is ready.";
     run.offer({ plan, label, ready: false });
     return;
   }
@@ -123,7 +124,12 @@ async function begin() {
     const focused = byId("run").contains(document.activeElement);
     enter("result");
     stage.showResult(done, region, (rect) => engine.ask("pixels", rect));
-    result.show(done, { name: state.picture.name, factor: state.settings.upscale_factor, region, diffusion: job.diffusion });
+    result.show(done, {
+      name: state.picture.name,
+      factor: state.settings.upscale_factor,
+      region,
+      diffusion: job.diffusion,
+    });
     document.title = "Done · Clarifier";
     // Where the keyboard was has gone; this is what comes next.
     if (focused) result.focus();

@@ -23,10 +23,17 @@ const states = {
       await sample(page);
       await openAll(page);
       for (const about of await page.locator(".why").all()) await about.click();
-      await page.getByLabel("Add a LoRA …").setInputFiles({ name: "a.safetensors", mimeType: "", buffer: Buffer.alloc(9) });
+      await page
+        .getByLabel("Add a LoRA …")
+        .setInputFiles({ name: "a.safetensors", mimeType: "", buffer: Buffer.alloc(9) });
     },
   },
-  region: { act: async (page) => { await sample(page); await page.getByRole("button", { name: "Try a region first" }).click(); } },
+  region: {
+    act: async (page) => {
+      await sample(page);
+      await page.getByRole("button", { name: "Try a region first" }).click();
+    },
+  },
   running: {
     worker: "pace=800",
     act: async (page) => {
@@ -35,15 +42,37 @@ const states = {
       await page.locator(".progress-row:visible").first().waitFor();
     },
   },
-  result: { act: async (page) => { await sample(page); await runThrough(page); } },
-  failed: { worker: "mode=fails", act: async (page) => { await sample(page); await page.locator("#run .idle .primary").click(); await page.locator(".notice.error").waitFor(); } },
+  result: {
+    act: async (page) => {
+      await sample(page);
+      await runThrough(page);
+    },
+  },
+  failed: {
+    worker: "mode=fails",
+    act: async (page) => {
+      await sample(page);
+      await page.locator("#run .idle .primary").click();
+      await page.locator(".notice.error").waitFor();
+    },
+  },
   "no GPU": { worker: "mode=cause:no-adapter", act: (page) => page.locator("#capability:visible").waitFor() },
 };
 
 for (const [name, { worker, act }] of Object.entries(states)) {
-  for (const [size, colorScheme] of [[WIDE, "light"], [WIDE, "dark"], [PHONE, "light"], [PHONE, "dark"]]) {
+  for (const [size, colorScheme] of [
+    [WIDE, "light"],
+    [WIDE, "dark"],
+    [PHONE, "light"],
+    [PHONE, "dark"],
+  ]) {
     test(`${name}, ${size.width} px, ${colorScheme}`, { timeout: 60_000 }, async () => {
-      const { page, complaints, close } = await visit(browser, server, { worker, size, colorScheme, reducedMotion: "reduce" });
+      const { page, complaints, close } = await visit(browser, server, {
+        worker,
+        size,
+        colorScheme,
+        reducedMotion: "reduce",
+      });
       await act(page);
       assert.deepEqual(await violations(page), []);
       assert.equal(await overflows(page), false, "something is wider than the window");
@@ -88,11 +117,12 @@ test("everything is reached by the keyboard alone, from the picture to the resul
 
 test("who wants no motion gets none", { timeout: 60_000 }, async () => {
   const { page, close } = await visit(browser, server, { reducedMotion: "reduce" });
-  const moving = await page.evaluate(() =>
-    [...document.querySelectorAll("*")].filter((element) => {
-      const { animationName, transitionDuration } = getComputedStyle(element);
-      return animationName !== "none" || transitionDuration.split(",").some((time) => parseFloat(time) > 0);
-    }).length,
+  const moving = await page.evaluate(
+    () =>
+      [...document.querySelectorAll("*")].filter((element) => {
+        const { animationName, transitionDuration } = getComputedStyle(element);
+        return animationName !== "none" || transitionDuration.split(",").some((time) => parseFloat(time) > 0);
+      }).length,
   );
   assert.equal(moving, 0);
   await close();

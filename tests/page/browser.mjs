@@ -20,14 +20,21 @@ export async function visit(browser, server, { worker = "", path = "/", size = W
   const complaints = [];
   const allowed = (text) => allow.some((pattern) => pattern.test(text));
   const complain = (text) => allowed(text) || complaints.push(text);
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complain(`console: ${message.text()}`));
+  page.on(
+    "console",
+    (message) => ["error", "warning"].includes(message.type()) && complain(`console: ${message.text()}`),
+  );
   page.on("pageerror", (error) => complain(`uncaught: ${error.message}`));
   // What a test's reload interrupts is no failure.
-  page.on("requestfailed", (request) => request.failure()?.errorText === "net::ERR_ABORTED" || complain(`failed: ${request.url()}`));
+  page.on(
+    "requestfailed",
+    (request) => request.failure()?.errorText === "net::ERR_ABORTED" || complain(`failed: ${request.url()}`),
+  );
   page.on("response", (response) => response.status() >= 400 && complain(`${response.status()}: ${response.url()}`));
   page.on("request", (request) => {
     const url = request.url();
-    if (!url.startsWith(server.origin) && !url.startsWith("blob:") && !url.startsWith("data:")) complaints.push(`elsewhere: ${url}`);
+    if (!url.startsWith(server.origin) && !url.startsWith("blob:") && !url.startsWith("data:"))
+      complaints.push(`elsewhere: ${url}`);
   });
   await page.goto(server.origin + path);
   return { page, complaints, close: () => opened.close() };
@@ -39,12 +46,19 @@ export async function violations(page) {
   const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   return found.violations
     .filter(({ impact }) => ["serious", "critical"].includes(impact))
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
+    .map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`,
+    );
 }
 
 /** Whether anything is wider than the window, or than the part of the page that it is in and that would cut it off. */
 export const overflows = (page) =>
-  page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".panel, .card, .stage-head, .capability, .notice")].some((one) => one.scrollWidth > one.clientWidth));
+  page.evaluate(() =>
+    [document.documentElement, ...document.querySelectorAll(".panel, .card, .stage-head, .capability, .notice")].some(
+      (one) => one.scrollWidth > one.clientWidth,
+    ),
+  );
 
 /** Open the sample and wait until it can be started. */
 export async function sample(page) {

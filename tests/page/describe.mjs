@@ -44,7 +44,13 @@ export function describe() {
     else if (limits) range = [number(limits[1]), number(limits[2])];
     else if (field) {
       const [, name, type] = field;
-      fields.push({ name, option: `--${name.replaceAll("_", "-")}`, range, help: help.join(" "), ...valueOf(type, name) });
+      fields.push({
+        name,
+        option: `--${name.replaceAll("_", "-")}`,
+        range,
+        help: help.join(" "),
+        ...valueOf(type, name),
+      });
       help = [];
       range = null;
     }

@@ -67,7 +67,12 @@ test("settings in JSON come back, and mistakes are named", () => {
   const given = { upscale_factor: 3, tile_jitter: true, prompt: "a “harbour”\n<lora:x:0.5>" };
   assert.deepEqual(fromJson(fields, JSON.stringify(given)), given);
   assert.deepEqual(fromJson(fields, JSON.stringify({ about: "a preset", settings: given })), given);
-  for (const [bad, says] of [["{", /not JSON/], ["[1]", /no object/], ['{"strenght": 1}', /"strenght"/], ['{"sharpen": 9}', /0 to 5/]]) {
+  for (const [bad, says] of [
+    ["{", /not JSON/],
+    ["[1]", /no object/],
+    ['{"strenght": 1}', /"strenght"/],
+    ['{"sharpen": 9}', /0 to 5/],
+  ]) {
     assert.throws(() => fromJson(fields, bad), says);
   }
   const usual = defaults(fields);
@@ -76,13 +81,33 @@ test("settings in JSON come back, and mistakes are named", () => {
 });
 
 test("a shell reads back the words that were quoted", () => {
-  const words = ["plain.jpg", "it's", "two words", "", "$HOME `id` \"x\" \\", "a\nb", "ünï—©", "*?[a]", "~", "#x", "a;b&c|d"];
+  const words = [
+    "plain.jpg",
+    "it's",
+    "two words",
+    "",
+    '$HOME `id` "x" \\',
+    "a\nb",
+    "ünï—©",
+    "*?[a]",
+    "~",
+    "#x",
+    "a;b&c|d",
+  ];
   const script = `printf '%s\\0' ${words.map(quote).join(" ")}`;
   assert.deepEqual(execFileSync("/bin/sh", ["-c", script]).toString().split("\0").slice(0, -1), words);
 });
 
 test("the command line has what differs from the defaults", () => {
-  const models = { upscaler: "lite", checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [], device: "gpu" };
+  const models = {
+    upscaler: "lite",
+    checkpoint: null,
+    controlnet: null,
+    vae: null,
+    loras: [],
+    embeddings: [],
+    device: "gpu",
+  };
   const settings = defaults(fields);
   const line = (more) => commandLine({ picture: "cat.png", fields, settings, models, region: null, ...more });
   assert.equal(line({}), "clarifier upscale cat.png --upscaler lite --no-diffusion");
@@ -97,7 +122,10 @@ test("the command line has what differs from the defaults", () => {
     upscaler: file("4x.safetensors"),
     checkpoint: file("my model.safetensors"),
     controlnet: file("tile.safetensors"),
-    loras: [{ file: file("more.safetensors"), scale: 0.5 }, { file: file("b.safetensors"), scale: 1 }],
+    loras: [
+      { file: file("more.safetensors"), scale: 0.5 },
+      { file: file("b.safetensors"), scale: 1 },
+    ],
     embeddings: [file("neg.pt")],
     device: "cpu",
   };
@@ -109,7 +137,11 @@ test("the command line has what differs from the defaults", () => {
 
 test("tiles lie where the engine's do", () => {
   // FACTS: 112 × 144 latents, overlap 8; columns × rows.
-  for (const [side, columns, rows] of [[2048, 3, 2], [4096, 5, 4], [8192, 10, 8]]) {
+  for (const [side, columns, rows] of [
+    [2048, 3, 2],
+    [4096, 5, 4],
+    [8192, 10, 8],
+  ]) {
     const area = { width: side / 8, height: side / 8 };
     const tiles = grid(area, { width: 112, height: 144 }, 8);
     assert.equal(tiles.length, columns * rows);
@@ -117,17 +149,34 @@ test("tiles lie where the engine's do", () => {
     assert.equal(Math.max(...tiles.map((tile) => tile.y + tile.height)), area.height);
   }
   // crates/tile: an axis shorter than the tile has one of its own length.
-  assert.deepEqual(grid({ width: 40, height: 24 }, { width: 16, height: 24 }, 8).map(({ x, y }) => [x, y]), [[0, 0], [8, 0], [16, 0], [24, 0]]);
+  assert.deepEqual(
+    grid({ width: 40, height: 24 }, { width: 16, height: 24 }, 8).map(({ x, y }) => [x, y]),
+    [
+      [0, 0],
+      [8, 0],
+      [16, 0],
+      [24, 0],
+    ],
+  );
   const settings = defaults(fields);
-  const [from, to] = [{ width: 1000, height: 500 }, { width: 2000, height: 1000 }];
+  const [from, to] = [
+    { width: 1000, height: 500 },
+    { width: 2000, height: 1000 },
+  ];
   const enlarger = tilesOf({ phase: "enlarge", total: 18, from, to, settings });
   assert.deepEqual([enlarger.length, enlarger[1].y], [18, 0]);
   assert.equal(enlarger.at(-1).x + enlarger.at(-1).width, to.width);
   const diffuse = tilesOf({ phase: "diffuse", total: 21, from, to, settings, evaluations: 7 });
-  assert.deepEqual(diffuse.map(({ x }) => x), [0, 552, 1104]);
+  assert.deepEqual(
+    diffuse.map(({ x }) => x),
+    [0, 552, 1104],
+  );
   assert.equal(diffuse[2].x + diffuse[2].width, to.width);
   assert.equal(tilesOf({ phase: "diffuse", total: 20, from, to, settings, evaluations: 7 }), null);
-  assert.equal(tilesOf({ phase: "diffuse", total: 21, from, to, settings: { ...settings, tile_jitter: true }, evaluations: 7 }), null);
+  assert.equal(
+    tilesOf({ phase: "diffuse", total: 21, from, to, settings: { ...settings, tile_jitter: true }, evaluations: 7 }),
+    null,
+  );
 });
 
 test("zooming keeps what is under the pointer; nothing leaves the view", () => {
@@ -172,7 +221,12 @@ test("progress goes forward from nothing to all", () => {
   };
   for (const number of [1, 2]) {
     hear({ event: "stage", stage: number, stages: 2, width: 512 * number, height: 512 * number });
-    for (const [phase, total] of [["enlarge", 4], ["encode", 2], ["diffuse", 42], ["decode", 2]]) {
+    for (const [phase, total] of [
+      ["enlarge", 4],
+      ["encode", 2],
+      ["diffuse", 42],
+      ["decode", 2],
+    ]) {
       for (let done = 1; done <= total; done += 1) {
         hear({ event: "tile", phase, done, total });
         if (phase === "diffuse" && done === 9) {
@@ -193,19 +247,25 @@ test("progress goes forward from nothing to all", () => {
 });
 
 test("errors speak the page's words and say what to do", () => {
-  const said = inPageWords("the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)", fields, (one) => LABELS[one.name] ?? one.name);
+  const said = inPageWords(
+    "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
+    fields,
+    (one) => LABELS[one.name] ?? one.name,
+  );
   assert.ok(!said.includes("--"), said);
   assert.match(said, /^The device failed.*the processor.*“VAE tile”/);
   assert.match(advice("RuntimeError: memory access out of bounds"), /smaller/);
   assert.match(advice("x.safetensors is an SDXL checkpoint; the recipe needs SD 1.5"), /1\.5/);
-  assert.equal(advice("There is no setting \"x\"."), "");
+  assert.equal(advice('There is no setting "x".'), "");
 });
 
 test("each cause of a missing GPU is explained", () => {
   const about = (userAgent) => surroundings({ userAgent }, { href: "http://10.0.0.2/" });
   const chrome = about("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0 Safari/537.36");
   const firefox = about("Mozilla/5.0 (Windows NT 10.0; rv:130.0) Gecko/20100101 Firefox/130.0");
-  const safari = about("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/17.0 Safari/605.1.15");
+  const safari = about(
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/17.0 Safari/605.1.15",
+  );
   const say = (adapter, where) => Object.values(explain(adapter, where)).flat().join(" ");
   assert.equal(explain({ ok: true, software: false }, chrome), null);
   assert.match(say({ ok: false, cause: "insecure" }, chrome), /https.*http:\/\/10\.0\.0\.2/s);

@@ -33,10 +33,27 @@ function planOf(job) {
   const { width, height } = outputOf({ ...job, region: null });
   const latents = { width: Math.ceil(width / 8), height: Math.ceil(height / 8) };
   const { tile_width: w, tile_height: h, tile_overlap: overlap } = job.settings;
-  const diffusion_tiles = redraws() ? starts(latents.width, w, overlap).length * starts(latents.height, h, overlap).length : 0;
-  const evaluations = redraws() ? Math.max(1, Math.round(job.settings.num_inference_steps * job.settings.denoise_strength)) : 0;
+  const diffusion_tiles = redraws()
+    ? starts(latents.width, w, overlap).length * starts(latents.height, h, overlap).length
+    : 0;
+  const evaluations = redraws()
+    ? Math.max(1, Math.round(job.settings.num_inference_steps * job.settings.denoise_strength))
+    : 0;
   const enlarger_tiles = Math.ceil(job.width / 192) * Math.ceil(job.height / 192);
-  return { stages: [{ width, height, enlarger_tiles, diffusion_tiles, tile: [w, h], steps: evaluations, evaluations, operations: width * height }] };
+  return {
+    stages: [
+      {
+        width,
+        height,
+        enlarger_tiles,
+        diffusion_tiles,
+        tile: [w, h],
+        steps: evaluations,
+        evaluations,
+        operations: width * height,
+      },
+    ],
+  };
 }
 
 const commands = {
@@ -61,7 +78,8 @@ const commands = {
         if (cancelled) throw new Error("cancelled");
       }
     }
-    if (given.checkpoint?.name.includes("sdxl")) throw new Error(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`);
+    if (given.checkpoint?.name.includes("sdxl"))
+      throw new Error(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`);
     models = given;
     const { upscaler, device } = given;
     return { upscaler: typeof upscaler === "string" ? upscaler : upscaler.name, diffusion: redraws(), device };
@@ -70,9 +88,14 @@ const commands = {
     if (!models) throw new Error("no models are loaded");
     const { width, height } = outputOf(job);
     if (job.settings.tile_overlap >= Math.min(job.settings.tile_width, job.settings.tile_height)) {
-      throw new Error(`--tile-overlap ${job.settings.tile_overlap} leaves nothing of a tile; make it smaller, or --tile-width larger`);
+      throw new Error(
+        `--tile-overlap ${job.settings.tile_overlap} leaves nothing of a tile; make it smaller, or --tile-width larger`,
+      );
     }
-    return { ...planOf(job), text: `${job.width} × ${job.height} to ${width} × ${height}${redraws() ? ", redrawn" : ""}: about 2 s, 180 MB of memory` };
+    return {
+      ...planOf(job),
+      text: `${job.width} × ${job.height} to ${width} × ${height}${redraws() ? ", redrawn" : ""}: about 2 s, 180 MB of memory`,
+    };
   },
   async upscale(job) {
     cancelled = false;
@@ -81,13 +104,20 @@ const commands = {
     if (mode === "panics") throw new Error("unreachable executed");
     const begun = performance.now();
     tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
-    if (mode === "warns") tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
+    if (mode === "warns")
+      tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
     const phase = async (name, total, fail) => {
       for (let done = 1; done <= total; done += 1) {
         await wait(PACE);
         if (cancelled && mode !== "deaf") throw new Error("cancelled");
-        if (done === fail) throw new Error("the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)");
-        if (mode === "dies" && done === 2) setTimeout(() => { throw new Error("unreachable executed"); });
+        if (done === fail)
+          throw new Error(
+            "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
+          );
+        if (mode === "dies" && done === 2)
+          setTimeout(() => {
+            throw new Error("unreachable executed");
+          });
         if (mode === "dies" && done === 2) await new Promise(() => {});
         tell({ event: "tile", phase: name, done, total });
         if (name === "diffuse") preview(stage, job, done);
@@ -101,7 +131,12 @@ const commands = {
     }
     result = { ...outputOf(job), job, pixels: new Uint8ClampedArray(job.pixels) };
     const drawn = job.settings.seed;
-    return { width: result.width, height: result.height, seed: drawn === -1 ? 424242 : drawn, seconds: (performance.now() - begun) / 1000 };
+    return {
+      width: result.width,
+      height: result.height,
+      seed: drawn === -1 ? 424242 : drawn,
+      seconds: (performance.now() - begun) / 1000,
+    };
   },
   /** Repeated pixels, a little brighter, so that before and after differ. */
   async pixels({ x, y, width, height, scale = 1 }) {
@@ -146,10 +181,20 @@ function preview(stage, job, done) {
   const source = new Uint8ClampedArray(job.pixels);
   for (let i = 0; i < width * height; i += 1) {
     const at = (length, of, to) => Math.min(of - 1, Math.floor((length * of) / to));
-    const from = at(y + Math.floor(i / width), job.height, stage.height) * job.width + at(x + (i % width), job.width, stage.width);
+    const from =
+      at(y + Math.floor(i / width), job.height, stage.height) * job.width + at(x + (i % width), job.width, stage.width);
     for (let c = 0; c < 3; c += 1) pixels[i * 3 + c] = source[from * 4 + c] * 1.12 + 6;
   }
-  tell({ event: "preview", row: row + 1, column: column + 1, rows: rows.length, columns: columns.length, width, height, pixels });
+  tell({
+    event: "preview",
+    row: row + 1,
+    column: column + 1,
+    rows: rows.length,
+    columns: columns.length,
+    width,
+    height,
+    pixels,
+  });
 }
 
 /** An answer that is handed over instead of copied. */

@@ -5,7 +5,14 @@ import { extname, normalize } from "node:path";
 import { describe } from "./describe.mjs";
 
 const ROOT = new URL("../../", import.meta.url);
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png", ".json": "application/json" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".json": "application/json",
+};
 /** The page is also at this address. */
 export const FOLDER = "/some/folder/";
 
@@ -21,7 +28,10 @@ export async function serve() {
       if (name === "web/worker.js") body = await stub(state.worker);
       else if (name === "tests/page/describe.json") body = JSON.stringify(state.description ?? describe());
       else body = await readFile(new URL(name, ROOT));
-      response.writeHead(200, { "content-type": TYPES[extname(name)] ?? "application/octet-stream", "cache-control": "no-store" });
+      response.writeHead(200, {
+        "content-type": TYPES[extname(name)] ?? "application/octet-stream",
+        "cache-control": "no-store",
+      });
       response.end(body);
     } catch {
       response.writeHead(404);

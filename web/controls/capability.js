@@ -16,7 +16,9 @@ export class Capability {
   set adapter(adapter) {
     const cause = explain(adapter, surroundings());
     this.#chip.dataset.kind = cause ? "cpu" : "gpu";
-    this.#chip.textContent = cause ? "Processor only" : `GPU: ${adapter.name || "WebGPU"}${adapter.f16 ? " (f16)" : ""}`;
+    this.#chip.textContent = cause
+      ? "Processor only"
+      : `GPU: ${adapter.name || "WebGPU"}${adapter.f16 ? " (f16)" : ""}`;
     show(this.#container, cause !== null);
     this.#container.replaceChildren();
     if (!cause) return;
@@ -24,7 +26,12 @@ export class Capability {
       h("h2", {}, cause.title),
       h("p", {}, cause.what),
       h("ul", {}, ...cause.todo.map((text) => h("li", {}, text))),
-      h("p", { class: "still" }, h("strong", {}, "Still works here: "), "enlarging with the built-in network on the processor, in seconds for ordinary pictures. Redrawing with Stable Diffusion needs a GPU."),
+      h(
+        "p",
+        { class: "still" },
+        h("strong", {}, "Still works here: "),
+        "enlarging with the built-in network on the processor, in seconds for ordinary pictures. Redrawing with Stable Diffusion needs a GPU.",
+      ),
     );
   }
 

@@ -20,7 +20,11 @@ export class ChoiceControl {
     this.#frame = frame(container, field, { controlId, open, group: few });
     const change = (value) => tell(container, field.name, value);
     if (!few) {
-      this.#select = h("select", { id: controlId, "aria-describedby": this.#frame.helpId }, ...field.choices.map(option));
+      this.#select = h(
+        "select",
+        { id: controlId, "aria-describedby": this.#frame.helpId },
+        ...field.choices.map(option),
+      );
       this.#select.addEventListener("change", () => change(this.#select.value));
       this.#frame.body.append(this.#select);
       return;

@@ -20,9 +20,15 @@ export class Exchange {
     this.#command = h("textarea", { id: commandId, class: "code", rows: 3, readonly: true });
     this.#status = h("p", { class: "quiet", role: "status" });
     this.#problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const button = (text, onclick, more = {}) => h("button", { type: "button", class: "plain", onclick, ...more }, text);
+    const button = (text, onclick, more = {}) =>
+      h("button", { type: "button", class: "plain", onclick, ...more }, text);
     this.#apply = button("Use what is written", () => this.#take(this.#area.value), { hidden: true });
-    const file = h("input", { type: "file", accept: ".json,application/json", class: "behind", "aria-label": "Open a file of settings" });
+    const file = h("input", {
+      type: "file",
+      accept: ".json,application/json",
+      class: "behind",
+      "aria-label": "Open a file of settings",
+    });
     file.addEventListener("change", async () => {
       if (file.files[0]) this.#take(await file.files[0].text());
       file.value = "";
@@ -32,18 +38,33 @@ export class Exchange {
     container.append(
       h("label", { class: "label", for: commandId }, "As a command line of the program"),
       this.#command,
-      h("div", { class: "row" }, button("Copy as command line", () => this.#copy(this.#command, "The command line"))),
-      h("p", { class: "help" }, "For sh, bash and zsh. A browser does not know in which folders your files are: put their paths in."),
+      h(
+        "div",
+        { class: "row" },
+        button("Copy as command line", () => this.#copy(this.#command, "The command line")),
+      ),
+      h(
+        "p",
+        { class: "help" },
+        "For sh, bash and zsh. A browser does not know in which folders your files are: put their paths in.",
+      ),
       h("label", { class: "label", for: id }, "As JSON"),
       this.#area,
-      h("div", { class: "row" }, this.#apply, button("Copy", () => this.#copy(this.#area, "The JSON")), paste,
+      h(
+        "div",
+        { class: "row" },
+        this.#apply,
+        button("Copy", () => this.#copy(this.#area, "The JSON")),
+        paste,
         h("label", { class: "plain button" }, file, "Open …"),
-        button("Save …", () => this.#save())),
+        button("Save …", () => this.#save()),
+      ),
       h("p", { class: "help" }, "The same as the program's --settings takes; what is left out keeps its default."),
       this.#problem,
       this.#status,
     );
-    for (const event of ["settings", "picture", "region", "models"]) state.addEventListener(event, () => this.#update());
+    for (const event of ["settings", "picture", "region", "models"])
+      state.addEventListener(event, () => this.#update());
   }
 
   #json() {

@@ -23,15 +23,31 @@ function defaultWords(field) {
  */
 export function frame(container, field, { controlId, group = false, open = false }) {
   const [labelId, helpId, problemId] = ["label", "help", "problem"].map((part) => uniqueId(`${field.name}-${part}`));
-  const label = group ? h("span", { id: labelId, class: "label" }, labelOf(field)) : h("label", { id: labelId, class: "label", for: controlId }, labelOf(field));
+  const label = group
+    ? h("span", { id: labelId, class: "label" }, labelOf(field))
+    : h("label", { id: labelId, class: "label", for: controlId }, labelOf(field));
   const help = h("p", { id: helpId, class: "help", hidden: !open }, field.help);
   const problem = h("p", { id: problemId, class: "problem", role: "alert", hidden: true });
-  const reset = h("button", { type: "button", class: "reset", hidden: true, onclick: () => tell(container, field.name, null) }, "Reset");
+  const reset = h(
+    "button",
+    { type: "button", class: "reset", hidden: true, onclick: () => tell(container, field.name, null) },
+    "Reset",
+  );
   reset.setAttribute("aria-label", `Reset ${labelOf(field)} to ${defaultWords(field)}`);
   reset.title = `Back to ${defaultWords(field)}`;
   const more = open
     ? null
-    : h("button", { type: "button", class: "why", "aria-expanded": "false", "aria-controls": helpId, "aria-label": `About ${labelOf(field)}` }, "?");
+    : h(
+        "button",
+        {
+          type: "button",
+          class: "why",
+          "aria-expanded": "false",
+          "aria-controls": helpId,
+          "aria-label": `About ${labelOf(field)}`,
+        },
+        "?",
+      );
   more?.addEventListener("click", () => {
     show(help, help.hidden);
     more.setAttribute("aria-expanded", String(!help.hidden));

@@ -8,7 +8,13 @@ import { RangeControl } from "./range.js";
 import { SwitchControl } from "./switch.js";
 import { TextControl } from "./text.js";
 
-const CONTROLS = { integer: RangeControl, number: RangeControl, choice: ChoiceControl, switch: SwitchControl, text: TextControl };
+const CONTROLS = {
+  integer: RangeControl,
+  number: RangeControl,
+  choice: ChoiceControl,
+  switch: SwitchControl,
+  text: TextControl,
+};
 
 export class Form {
   #state;
@@ -24,8 +30,15 @@ export class Form {
     this.#main = main;
     this.#all = all;
     this.#state = state;
-    const models = h("button", { type: "button", class: "link", onclick: () => main.dispatchEvent(new Event("models")) }, "Choose models");
-    this.#note.append("The built-in network enlarges faithfully. What follows is about redrawing with Stable Diffusion and does nothing without it. ", models);
+    const models = h(
+      "button",
+      { type: "button", class: "link", onclick: () => main.dispatchEvent(new Event("models")) },
+      "Choose models",
+    );
+    this.#note.append(
+      "The built-in network enlarges faithfully. What follows is about redrawing with Stable Diffusion and does nothing without it. ",
+      models,
+    );
     state.addEventListener("settings", () => this.#update());
     for (const container of [main, all]) {
       container.addEventListener("setting", ({ detail }) => this.#set(detail));

@@ -7,7 +7,12 @@ const FILES = ".safetensors,.pth,.pt,.ckpt,.bin";
 /** The recommended files, as `clarifier models` has them. */
 const RECOMMENDED = [
   ["Checkpoint", "juggernaut_reborn.safetensors", "dantea1118/juggernaut_reborn", "its author's terms"],
-  ["Tile ControlNet", "control_v11f1e_sd15_tile_fp16.safetensors", "comfyanonymous/ControlNet-v1-1_fp16_safetensors", "OpenRAIL"],
+  [
+    "Tile ControlNet",
+    "control_v11f1e_sd15_tile_fp16.safetensors",
+    "comfyanonymous/ControlNet-v1-1_fp16_safetensors",
+    "OpenRAIL",
+  ],
 ];
 
 export class Models {
@@ -24,7 +29,11 @@ export class Models {
       this.#status,
       this.#upscalerChoice(),
       h("h3", {}, "Redrawing"),
-      h("p", { class: "help" }, "Stable Diffusion 1.5 invents the new detail. It needs a checkpoint and the Tile ControlNet; the rest is optional. Files are read in place, nothing is copied or uploaded."),
+      h(
+        "p",
+        { class: "help" },
+        "Stable Diffusion 1.5 invents the new detail. It needs a checkpoint and the Tile ControlNet; the rest is optional. Files are read in place, nothing is copied or uploaded.",
+      ),
       this.#slot("checkpoint", "Checkpoint", "SD 1.5 in one file"),
       this.#slot("controlnet", "Tile ControlNet", "for SD 1.5"),
       this.#slot("vae", "VAE", "in place of the checkpoint's"),
@@ -62,10 +71,18 @@ export class Models {
     };
     const labelId = uniqueId("enlarger");
     const own = this.#slot("upscaler", "ESRGAN file of your own", "in place of the built-in network");
-    return h("div", { class: "field" },
+    return h(
+      "div",
+      { class: "field" },
       h("h3", { id: labelId }, "Enlarger"),
-      h("div", { class: "choices", role: "radiogroup", "aria-labelledby": labelId }, radio("lite", "Built in: lite"), radio("lanczos", "Lanczos")),
-      own);
+      h(
+        "div",
+        { class: "choices", role: "radiogroup", "aria-labelledby": labelId },
+        radio("lite", "Built in: lite"),
+        radio("lanczos", "Lanczos"),
+      ),
+      own,
+    );
   }
 
   /** One file, or none. */
@@ -102,10 +119,20 @@ export class Models {
       this.#state.setModels({ [key]: [...this.#state.models[key], ...entries] });
       input.value = "";
     });
-    this.#slots.push(() => this.#list[key].replaceChildren(...this.#state.models[key].map((entry, i) => this.#entry(key, entry, i))));
-    return h("div", { class: "field" },
-      h("div", { class: "slot" }, h("span", { class: "label" }, label), h("label", { class: "plain button" }, input, add)),
-      this.#list[key]);
+    this.#slots.push(() =>
+      this.#list[key].replaceChildren(...this.#state.models[key].map((entry, i) => this.#entry(key, entry, i))),
+    );
+    return h(
+      "div",
+      { class: "field" },
+      h(
+        "div",
+        { class: "slot" },
+        h("span", { class: "label" }, label),
+        h("label", { class: "plain button" }, input, add),
+      ),
+      this.#list[key],
+    );
   }
 
   #entry(key, entry, i) {
@@ -114,7 +141,15 @@ export class Models {
     const remove = h("button", { type: "button", class: "close", "aria-label": `Remove ${file.name}` }, "×");
     remove.addEventListener("click", () => replace(this.#state.models[key].filter((_, at) => at !== i)));
     if (key !== "loras") return h("li", {}, h("span", { class: "file-name chosen" }, file.name), remove);
-    const scale = h("input", { type: "number", class: "exact", step: 0.05, min: -4, max: 4, value: entry.scale, "aria-label": `Scale of ${file.name}` });
+    const scale = h("input", {
+      type: "number",
+      class: "exact",
+      step: 0.05,
+      min: -4,
+      max: 4,
+      value: entry.scale,
+      "aria-label": `Scale of ${file.name}`,
+    });
     scale.addEventListener("change", () => {
       const value = Number(scale.value);
       if (scale.value === "" || !Number.isFinite(value)) scale.value = entry.scale;
@@ -132,9 +167,17 @@ export class Models {
       this.#device.push(input);
       return h("label", {}, input, h("span", {}, label));
     };
-    return h("div", { class: "field" },
+    return h(
+      "div",
+      { class: "field" },
       h("h3", { id: labelId }, "Compute on"),
-      h("div", { class: "choices", role: "radiogroup", "aria-labelledby": labelId }, radio("gpu", "GPU"), radio("cpu", "Processor")));
+      h(
+        "div",
+        { class: "choices", role: "radiogroup", "aria-labelledby": labelId },
+        radio("gpu", "GPU"),
+        radio("cpu", "Processor"),
+      ),
+    );
   }
 
   #update() {
@@ -147,9 +190,31 @@ export class Models {
 
 function recommended() {
   const link = (repo) => h("a", { href: `https://huggingface.co/${repo}`, rel: "noreferrer", target: "_blank" }, repo);
-  return h("details", { class: "inner" },
+  return h(
+    "details",
+    { class: "inner" },
     h("summary", {}, "Where to get them"),
-    h("p", {}, "The page does not download models yet. These two, about 2.9 GB together, are what the program downloads; fetch them once and choose them above."),
-    h("ul", { class: "plain-list" }, ...RECOMMENDED.map(([role, file, repo, licence]) =>
-      h("li", {}, h("strong", {}, role), h("br"), h("code", {}, file), h("br"), "from ", link(repo), `; licence: ${licence}`))));
+    h(
+      "p",
+      {},
+      "The page does not download models yet. These two, about 2.9 GB together, are what the program downloads; fetch them once and choose them above.",
+    ),
+    h(
+      "ul",
+      { class: "plain-list" },
+      ...RECOMMENDED.map(([role, file, repo, licence]) =>
+        h(
+          "li",
+          {},
+          h("strong", {}, role),
+          h("br"),
+          h("code", {}, file),
+          h("br"),
+          "from ",
+          link(repo),
+          `; licence: ${licence}`,
+        ),
+      ),
+    ),
+  );
 }

@@ -20,7 +20,8 @@ export class Notices {
   /** Something the user should know. The same again says nothing new. */
   warning(message) {
     const said = [...this.#container.querySelectorAll(".warning .message")];
-    if (!said.some((element) => element.textContent === message)) this.#add("warning", "status", "Please note", message);
+    if (!said.some((element) => element.textContent === message))
+      this.#add("warning", "status", "Please note", message);
   }
 
   /** Something that went as the user wished. */
@@ -30,13 +31,19 @@ export class Notices {
 
   #add(kind, role, title, message, advice, action) {
     const close = h("button", { type: "button", class: "close", "aria-label": "Dismiss" }, "×");
-    const notice = h("div", { class: `notice ${kind}`, role },
-      h("div", {},
+    const notice = h(
+      "div",
+      { class: `notice ${kind}`, role },
+      h(
+        "div",
+        {},
         title && h("strong", {}, title),
         h("p", { class: "message" }, message),
         advice && h("p", { class: "advice" }, advice),
-        action && h("button", { type: "button", class: "plain", onclick: action[1] }, action[0])),
-      close);
+        action && h("button", { type: "button", class: "plain", onclick: action[1] }, action[0]),
+      ),
+      close,
+    );
     close.addEventListener("click", () => notice.remove());
     this.#container.append(notice);
     notice.scrollIntoView({ block: "nearest" });

@@ -61,7 +61,10 @@ export class Previews {
   begin(size, longest = 2048) {
     this.#scale = Math.min(1, longest / Math.max(size.width, size.height));
     const side = (length) => Math.max(1, Math.round(length * this.#scale));
-    this.#canvas = Object.assign(document.createElement("canvas"), { width: side(size.width), height: side(size.height) });
+    this.#canvas = Object.assign(document.createElement("canvas"), {
+      width: side(size.width),
+      height: side(size.height),
+    });
   }
 
   end() {

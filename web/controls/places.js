@@ -5,13 +5,24 @@ export class Places {
   /** Put at the end of `container`. */
   constructor(container, state) {
     const [promptsId, helpId] = [uniqueId("places"), uniqueId("places-help")];
-    const prompts = h("textarea", { id: promptsId, rows: 3, spellcheck: "false", placeholder: "R2C1: a dog", "aria-describedby": helpId });
+    const prompts = h("textarea", {
+      id: promptsId,
+      rows: 3,
+      spellcheck: "false",
+      placeholder: "R2C1: a dog",
+      "aria-describedby": helpId,
+    });
     prompts.addEventListener("input", () => state.setTilePrompts(prompts.value));
     state.addEventListener("settings", () => {
       if (document.activeElement !== prompts) prompts.value = state.tilePrompts;
     });
 
-    const file = h("input", { type: "file", accept: ".safetensors", class: "behind", "aria-label": "Choose a file of noise" });
+    const file = h("input", {
+      type: "file",
+      accept: ".safetensors",
+      class: "behind",
+      "aria-label": "Choose a file of noise",
+    });
     const name = h("span", { class: "file-name" });
     const remove = h("button", { type: "button", class: "close", "aria-label": "Remove the file of noise" }, "×");
     const set = (chosen) => {
@@ -26,13 +37,29 @@ export class Places {
     remove.addEventListener("click", () => set(null));
     set(null);
     container.append(
-      h("section", { class: "group" },
+      h(
+        "section",
+        { class: "group" },
         h("h3", {}, "Places"),
-        h("div", { class: "field" },
+        h(
+          "div",
+          { class: "field" },
           h("label", { class: "label", for: promptsId }, "Prompts for places"),
           prompts,
-          h("p", { id: helpId, class: "help" }, "A line for each: R2C1: a dog (row 2, column 1 of the tiles), or 100,50,256,256: a dog (pixels of the picture).")),
-        h("div", { class: "slot" }, h("div", {}, h("span", { class: "label" }, "Noise"), name), remove, h("label", { class: "plain button" }, file, "Choose …"))),
+          h(
+            "p",
+            { id: helpId, class: "help" },
+            "A line for each: R2C1: a dog (row 2, column 1 of the tiles), or 100,50,256,256: a dog (pixels of the picture).",
+          ),
+        ),
+        h(
+          "div",
+          { class: "slot" },
+          h("div", {}, h("span", { class: "label" }, "Noise"), name),
+          remove,
+          h("label", { class: "plain button" }, file, "Choose …"),
+        ),
+      ),
     );
   }
 }

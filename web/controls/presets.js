@@ -19,7 +19,14 @@ export class Presets {
     const reset = h("button", { type: "button", class: "plain", onclick: () => this.#reset() }, "Reset all");
     this.#select.addEventListener("change", () => this.#apply(this.#select.value));
     container.append(
-      h("div", { class: "field-head" }, h("label", { class: "label", for: id }, "Start from"), h("span", { class: "gap" }), this.#undo, reset),
+      h(
+        "div",
+        { class: "field-head" },
+        h("label", { class: "label", for: id }, "Start from"),
+        h("span", { class: "gap" }),
+        this.#undo,
+        reset,
+      ),
       this.#select,
       this.#about,
     );

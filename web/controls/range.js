@@ -57,7 +57,13 @@ export class RangeControl {
   #extras(container) {
     // A range that begins at −1 has it as "choose for me".
     if (this.#field.range?.[0] !== -1) return [];
-    return [h("button", { type: "button", class: "plain", onclick: () => tell(container, this.#field.name, -1) }, "Draw one each time")];
+    return [
+      h(
+        "button",
+        { type: "button", class: "plain", onclick: () => tell(container, this.#field.name, -1) },
+        "Draw one each time",
+      ),
+    ];
   }
 
   #typed(container) {

@@ -28,10 +28,22 @@ export class Region {
       return { input, element: h("div", { class: "small-field" }, h("label", { for: id }, label), input) };
     });
     container.append(
-      h("p", { class: "quiet" }, "Drag a box on the picture, or type it, in pixels. Only this part is made, exactly as the whole would be."),
-      h("div", { class: "row" }, ...this.#inputs.map(({ element }) => element),
+      h(
+        "p",
+        { class: "quiet" },
+        "Drag a box on the picture, or type it, in pixels. Only this part is made, exactly as the whole would be.",
+      ),
+      h(
+        "div",
+        { class: "row" },
+        ...this.#inputs.map(({ element }) => element),
         h("button", { type: "button", class: "plain", onclick: () => this.#middle() }, "The middle"),
-        h("button", { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("close")) }, "Whole picture")),
+        h(
+          "button",
+          { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("close")) },
+          "Whole picture",
+        ),
+      ),
     );
     state.addEventListener("region", () => this.#update());
     state.addEventListener("picture", () => this.#update());

@@ -23,18 +23,34 @@ export class Result {
     this.#container = container;
     this.#ask = ask;
     const [formatId, qualityId] = [uniqueId("format"), uniqueId("quality")];
-    this.#format = h("select", { id: formatId }, ...FORMATS.map(({ name, label }) => h("option", { value: name }, label)));
+    this.#format = h(
+      "select",
+      { id: formatId },
+      ...FORMATS.map(({ name, label }) => h("option", { value: name }, label)),
+    );
     this.#quality = h("input", { type: "number", id: qualityId, min: 1, max: 100, step: 1, value: 95, class: "exact" });
     this.#qualityRow = h("div", { class: "small-field" }, h("label", { for: qualityId }, "Quality"), this.#quality);
     this.#save = h("button", { type: "button", class: "primary", onclick: () => this.#saveNow() }, "Save");
-    this.#keep = h("button", { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("seed")) });
-    this.#whole = h("button", { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("whole")) }, "Now the whole picture");
+    this.#keep = h("button", {
+      type: "button",
+      class: "plain",
+      onclick: () => container.dispatchEvent(new Event("seed")),
+    });
+    this.#whole = h(
+      "button",
+      { type: "button", class: "plain", onclick: () => container.dispatchEvent(new Event("whole")) },
+      "Now the whole picture",
+    );
     this.#format.addEventListener("change", () => this.#update());
     container.append(
       h("div", { class: "done" }, this.#summary, h("div", { class: "row" }, this.#keep, this.#whole)),
-      h("div", { class: "row saving" },
+      h(
+        "div",
+        { class: "row saving" },
         h("div", { class: "small-field" }, h("label", { for: formatId }, "Format"), this.#format),
-        this.#qualityRow, this.#save),
+        this.#qualityRow,
+        this.#save,
+      ),
       this.#status,
     );
     this.#update();

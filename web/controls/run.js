@@ -28,16 +28,32 @@ export class Run {
   constructor(container) {
     this.#container = container;
     const fire = (name) => () => container.dispatchEvent(new Event(name));
-    this.#start = h("button", { type: "button", class: "primary big", disabled: true, onclick: fire("start") }, "Enlarge");
+    this.#start = h(
+      "button",
+      { type: "button", class: "primary big", disabled: true, onclick: fire("start") },
+      "Enlarge",
+    );
     this.#cancel = h("button", { type: "button", class: "plain big", onclick: fire("cancel") }, "Cancel");
-    this.#force = h("button", { type: "button", class: "plain", hidden: true, onclick: fire("force") }, "End it by force (models are loaded again)");
+    this.#force = h(
+      "button",
+      { type: "button", class: "plain", hidden: true, onclick: fire("force") },
+      "End it by force (models are loaded again)",
+    );
     this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail), this.#start);
-    this.#phases = h("ol", { class: "phases", "aria-label": "Phases" }, ...PHASES.map((phase) => h("li", { "data-phase": phase }, VERBS[phase])));
-    this.#busy = h("div", { class: "busy", hidden: true },
+    this.#phases = h(
+      "ol",
+      { class: "phases", "aria-label": "Phases" },
+      ...PHASES.map((phase) => h("li", { "data-phase": phase }, VERBS[phase])),
+    );
+    this.#busy = h(
+      "div",
+      { class: "busy", hidden: true },
       h("div", { class: "busy-head" }, this.#percent, h("div", {}, this.#status, this.#left), this.#cancel),
-      this.#overall.element, this.#phases,
+      this.#overall.element,
+      this.#phases,
       h("div", { class: "rows" }, this.#step.element, this.#tile.element),
-      this.#force);
+      this.#force,
+    );
     container.append(this.#idle, this.#busy);
   }
 

@@ -29,19 +29,31 @@ export class Stage {
     this.#container = container;
     this.#state = state;
     this.#another = another;
-    const button = (text, label, onclick) => h("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick }, text);
-    this.#try = h("button", { type: "button", class: "tool", "aria-pressed": "false", onclick: () => this.#toggleRegion() }, "Try a region first");
-    this.#back = h("button", { type: "button", class: "tool", hidden: true, onclick: () => container.dispatchEvent(new Event("back")) }, "Back to the picture");
+    const button = (text, label, onclick) =>
+      h("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick }, text);
+    this.#try = h(
+      "button",
+      { type: "button", class: "tool", "aria-pressed": "false", onclick: () => this.#toggleRegion() },
+      "Try a region first",
+    );
+    this.#back = h(
+      "button",
+      { type: "button", class: "tool", hidden: true, onclick: () => container.dispatchEvent(new Event("back")) },
+      "Back to the picture",
+    );
     this.#region = new Region(this.#regionBox, state);
     container.append(
       h("div", { class: "stage-head" }, this.#title, h("div", { class: "row" }, this.#try, this.#back, another)),
       this.#view,
-      h("div", { class: "toolbar", role: "group", "aria-label": "View" },
+      h(
+        "div",
+        { class: "toolbar", role: "group", "aria-label": "View" },
         button("−", "Zoom out", () => this.#view.zoomBy(1 / 1.5)),
         this.#zoom,
         button("+", "Zoom in", () => this.#view.zoomBy(1.5)),
         button("Fit", "Fit the whole picture", () => this.#view.fit()),
-        button("1:1", "1:1, one pixel for one of the screen", () => this.#view.actualSize())),
+        button("1:1", "1:1, one pixel for one of the screen", () => this.#view.actualSize()),
+      ),
       this.#regionBox,
     );
     this.#view.addEventListener("view", () => {
@@ -123,7 +135,10 @@ export class Stage {
     const after = new ResultSource(result, ask, () => this.#view.redraw());
     const label = `Before and after: ${picture.name}, enlarged to ${size(result)} pixels`;
     this.#view.show({ before: new BitmapSource(picture, part ?? undefined), after, label });
-    this.#title.replaceChildren(h("strong", {}, picture.name), ` ${size(part ?? picture)} → ${size(result)}${part ? " (a region)" : ""}`);
+    this.#title.replaceChildren(
+      h("strong", {}, picture.name),
+      ` ${size(part ?? picture)} → ${size(result)}${part ? " (a region)" : ""}`,
+    );
     this.#arm(false);
     show(this.#try, false);
     show(this.#another, true);

@@ -19,12 +19,15 @@ export class Start {
       h("span", {}, h("strong", {}, "No picture at hand?"), " Try this cat, 451 × 300."),
     );
     container.append(
-      h("div", { class: "drop" },
+      h(
+        "div",
+        { class: "drop" },
         h("div", { class: "frames", "aria-hidden": "true" }, h("i"), h("i")),
         h("h2", {}, "Drop a picture here"),
         h("p", { class: "quiet" }, "or paste one, or choose a file: PNG, JPEG, WebP, AVIF"),
         input,
-        sample),
+        sample,
+      ),
     );
     this.#listen();
   }

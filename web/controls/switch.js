@@ -11,7 +11,12 @@ export class SwitchControl {
     this.#field = field;
     const controlId = uniqueId(field.name);
     this.#frame = frame(container, field, { controlId, open });
-    this.#input = h("input", { type: "checkbox", role: "switch", id: controlId, "aria-describedby": this.#frame.helpId });
+    this.#input = h("input", {
+      type: "checkbox",
+      role: "switch",
+      id: controlId,
+      "aria-describedby": this.#frame.helpId,
+    });
     this.#input.addEventListener("change", () => tell(container, field.name, this.#input.checked));
     this.#frame.head.append(this.#input);
   }

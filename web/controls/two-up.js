@@ -201,14 +201,28 @@ export class TwoUp extends HTMLElement {
     } else if (this.#dragged) {
       const { from } = this.#dragged;
       const to = this.viewport.toPicture(point.x, point.y);
-      const rect = { left: Math.min(from.x, to.x), top: Math.min(from.y, to.y), right: Math.max(from.x, to.x), bottom: Math.max(from.y, to.y) };
+      const rect = {
+        left: Math.min(from.x, to.x),
+        top: Math.min(from.y, to.y),
+        right: Math.max(from.x, to.x),
+        bottom: Math.max(from.y, to.y),
+      };
       this.dispatchEvent(new CustomEvent("region", { detail: { rect, done } }));
     }
     if (done) this.#dragged = null;
   }
 
   #slide(event) {
-    const steps = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, PageDown: -STRIDE, PageUp: STRIDE, Home: -100, End: 100 };
+    const steps = {
+      ArrowLeft: -STEP,
+      ArrowDown: -STEP,
+      ArrowRight: STEP,
+      ArrowUp: STEP,
+      PageDown: -STRIDE,
+      PageUp: STRIDE,
+      Home: -100,
+      End: 100,
+    };
     const step = steps[event.key];
     if (step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();

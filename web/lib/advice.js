@@ -13,11 +13,19 @@ export function inPageWords(message, fields, labelOf) {
 }
 
 const RULES = [
-  [/out of memory|memory access out of bounds|allocation|OOM|unreachable executed/i,
-    "It ran out of memory. Try a smaller picture or region, smaller tiles (“Tile width”, “Tile height”, “VAE tile”), or close other pages."],
-  [/lost|device (was )?destroyed/i, "The GPU was taken away: by the system, a driver, or because it worked too long at once. Start again; smaller tiles help."],
+  [
+    /out of memory|memory access out of bounds|allocation|OOM|unreachable executed/i,
+    "It ran out of memory. Try a smaller picture or region, smaller tiles (“Tile width”, “Tile height”, “VAE tile”), or close other pages.",
+  ],
+  [
+    /lost|device (was )?destroyed/i,
+    "The GPU was taken away: by the system, a driver, or because it worked too long at once. Start again; smaller tiles help.",
+  ],
   [/quota|space/i, "There is no room left in the browser's storage. Free some, or save to a file directly."],
-  [/could not be loaded|import|fetch|failed to load/i, "Reload the page. If that does not help, the server lacks a file of it."],
+  [
+    /could not be loaded|import|fetch|failed to load/i,
+    "Reload the page. If that does not help, the server lacks a file of it.",
+  ],
   [/SDXL|is a LoRA|SD 3|FLUX|different models|does not fit/i, "Choose files of Stable Diffusion 1.5 under Models."],
 ];
 

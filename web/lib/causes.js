@@ -18,7 +18,8 @@ export function surroundings(navigator = globalThis.navigator, location = global
 
 const UPDATE = {
   chromium: "Update the browser: Chrome and Edge have WebGPU since version 113, on Android since 121.",
-  firefox: "Update Firefox: it has WebGPU since version 141 on Windows and 145 on Macs. On Linux it is behind “dom.webgpu.enabled” in about:config.",
+  firefox:
+    "Update Firefox: it has WebGPU since version 141 on Windows and 145 on Macs. On Linux it is behind “dom.webgpu.enabled” in about:config.",
   safari: "Update the system: Safari has WebGPU since version 26.",
   other: "Take a current Chrome, Edge, Firefox or Safari.",
 };

@@ -36,7 +36,8 @@ export function commandLine({ picture, fields, settings, models, region }) {
     file("--checkpoint", checkpoint);
     file("--controlnet", controlnet);
     file("--vae", vae);
-    for (const { file: lora, scale } of loras) words.push(`--lora ${quote(scale === 1 ? lora.name : `${lora.name}:${scale}`)}`);
+    for (const { file: lora, scale } of loras)
+      words.push(`--lora ${quote(scale === 1 ? lora.name : `${lora.name}:${scale}`)}`);
     for (const embedding of embeddings) file("--embedding", embedding);
   } else {
     words.push("--no-diffusion");

@@ -21,7 +21,10 @@ export function download(blob, name) {
 export async function pickFile(name, { label, type, extensions }) {
   if (typeof globalThis.showSaveFilePicker !== "function") return null;
   try {
-    return await showSaveFilePicker({ suggestedName: name, types: [{ description: label, accept: { [type]: extensions } }] });
+    return await showSaveFilePicker({
+      suggestedName: name,
+      types: [{ description: label, accept: { [type]: extensions } }],
+    });
   } catch (error) {
     if (error.name === "AbortError") return undefined;
     throw error;

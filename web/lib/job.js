@@ -34,9 +34,11 @@ export class Job extends EventTarget {
   missing() {
     const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
     if (checkpoint && controlnet) return "";
-    if (checkpoint) return "Redrawing also needs the Tile ControlNet: see Models. Without it the picture is only enlarged.";
+    if (checkpoint)
+      return "Redrawing also needs the Tile ControlNet: see Models. Without it the picture is only enlarged.";
     if (controlnet) return "Redrawing also needs a checkpoint: see Models. Without it the picture is only enlarged.";
-    if (vae || loras.length > 0 || embeddings.length > 0) return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
+    if (vae || loras.length > 0 || embeddings.length > 0)
+      return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
     return "Enlarged by the built-in network. Redrawing needs models: see Models.";
   }
 
@@ -124,7 +126,8 @@ export class Job extends EventTarget {
       return;
     }
     if (!this.#progress) {
-      if (event.event === "load") this.#say("models", `Loading ${event.network}: ${bytes(event.bytes)} of ${bytes(event.total)}`);
+      if (event.event === "load")
+        this.#say("models", `Loading ${event.network}: ${bytes(event.bytes)} of ${bytes(event.total)}`);
       return;
     }
     this.#progress.event(event, now());

@@ -2,14 +2,7 @@
 // the everyday names are the page's. A setting that is not listed here still appears, under "More".
 
 /** What people turn most, in this order. */
-export const MAIN = [
-  "upscale_factor",
-  "denoise_strength",
-  "controlnet_scale",
-  "condition_scale",
-  "prompt",
-  "seed",
-];
+export const MAIN = ["upscale_factor", "denoise_strength", "controlnet_scale", "condition_scale", "prompt", "seed"];
 
 /** The rest. */
 export const GROUPS = [
@@ -52,7 +45,14 @@ const SLIDER_ENDS = {
 };
 
 /** Steps that are rounder than what the range suggests. */
-const STEPS = { upscale_factor: 0.5, condition_scale: 0.5, tile_width: 8, tile_height: 8, vae_tile: 64, downscale_to: 64 };
+const STEPS = {
+  upscale_factor: 0.5,
+  condition_scale: 0.5,
+  tile_width: 8,
+  tile_height: 8,
+  vae_tile: 64,
+  downscale_to: 64,
+};
 
 /** Ranges wider than this make no slider: nobody drags a seed. */
 const WIDEST_SLIDER = 100_000;
@@ -62,7 +62,12 @@ export function slider(field) {
   if (!field.range || field.range[1] - field.range[0] > WIDEST_SLIDER) return null;
   const [min, end] = field.range;
   const max = Math.min(end, SLIDER_ENDS[field.name] ?? end);
-  const usual = field.kind === "integer" ? Math.max(1, 10 ** Math.floor(Math.log10((max - min) / 100))) : max - min > 5 ? 0.1 : 0.01;
+  const usual =
+    field.kind === "integer"
+      ? Math.max(1, 10 ** Math.floor(Math.log10((max - min) / 100)))
+      : max - min > 5
+        ? 0.1
+        : 0.01;
   return { min, max, step: STEPS[field.name] ?? usual };
 }
 

@@ -36,7 +36,8 @@ export class Progress {
     this.#plan = plan?.stages ?? [];
     this.#begun = at;
     this.#weights = this.#plan.map((stage) => {
-      const known = Array.isArray(stage.work) && stage.work.length === PHASES.length && stage.work.some((work) => work > 0);
+      const known =
+        Array.isArray(stage.work) && stage.work.length === PHASES.length && stage.work.some((work) => work > 0);
       if (known) return stage.work;
       const size = stage.operations || stage.width * stage.height;
       return (stage.evaluations > 0 ? USUAL_WORK : ENLARGER_ALONE).map((work) => work * size);
@@ -85,7 +86,13 @@ export class Progress {
     const each = evaluations > 0 && total % evaluations === 0 ? total / evaluations : total;
     // The tile that is worked on now, not the one that is done; after the last there is none.
     const index = done % each;
-    this.tile = { done, total, index: done === total ? null : index, each, inStep: done === 0 ? 0 : ((done - 1) % each) + 1 };
+    this.tile = {
+      done,
+      total,
+      index: done === total ? null : index,
+      each,
+      inStep: done === 0 ? 0 : ((done - 1) % each) + 1,
+    };
     if (phase === "diffuse" && each !== total) {
       this.step = { step: Math.min(Math.floor(done / each) + 1, evaluations), steps: evaluations };
     } else {

@@ -28,7 +28,8 @@ export function parse(field, text) {
 }
 
 /** Every setting at its default. */
-export const defaults = (fields) => Object.fromEntries(fields.map((field) => [field.name, parse(field, field.default)]));
+export const defaults = (fields) =>
+  Object.fromEntries(fields.map((field) => [field.name, parse(field, field.default)]));
 
 /** Those of `settings` that are not at their default. */
 export function changed(fields, settings) {

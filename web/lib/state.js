@@ -17,7 +17,15 @@ export class State extends EventTarget {
   picture = null;
   /** `[x, y, width, height]` in pixels of the picture, or null for all of it. */
   region = null;
-  models = { upscaler: "lite", checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [], device: "gpu" };
+  models = {
+    upscaler: "lite",
+    checkpoint: null,
+    controlnet: null,
+    vae: null,
+    loras: [],
+    embeddings: [],
+    device: "gpu",
+  };
 
   constructor(storage = safeStorage()) {
     super();

@@ -26,7 +26,12 @@ const scaled = (tiles, factor, { width, height }) =>
   tiles.map((tile) => {
     const x = tile.x * factor.x;
     const y = tile.y * factor.y;
-    return { x, y, width: Math.min(tile.width * factor.x, width - x), height: Math.min(tile.height * factor.y, height - y) };
+    return {
+      x,
+      y,
+      width: Math.min(tile.width * factor.x, width - x),
+      height: Math.min(tile.height * factor.y, height - y),
+    };
   });
 
 /**

@@ -55,7 +55,8 @@ export class Viewport {
   /** Nothing beyond the picture's ends, and a picture smaller than the view in its middle. */
   clamp() {
     this.zoom = Math.min(Math.max(this.zoom, this.least), MOST);
-    const axis = (at, length, seen) => (length <= seen ? length / 2 : Math.min(Math.max(at, seen / 2), length - seen / 2));
+    const axis = (at, length, seen) =>
+      length <= seen ? length / 2 : Math.min(Math.max(at, seen / 2), length - seen / 2);
     this.x = axis(this.x, this.picture.width, this.view.width / this.zoom);
     this.y = axis(this.y, this.picture.height, this.view.height / this.zoom);
   }
