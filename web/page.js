@@ -162,20 +162,19 @@ job.addEventListener("models", ({ detail }) => {
 });
 job.addEventListener("problem", ({ detail }) => problem(detail));
 engine.addEventListener("stopped", async () => {
-  const started = readiness === "ready";
-  readiness = "failed";
-  if (!started) {
+  if (readiness !== "ready") {
+    // It cannot even say what it is: another would not either.
+    readiness = "failed";
     capability.failed();
     problem(new Error("The engine could not be loaded."), ["Reload the page", () => location.reload()]);
     plan();
     return;
   }
+  // What it died of while it loaded is not loaded again unasked.
+  const loading = job.loading;
+  readiness = "starting";
   engine.restart();
-  await wake();
-});
-byId("main-settings").addEventListener("models", () => {
-  byId("models-panel").open = true;
-  byId("models-panel").querySelector("summary").focus();
+  await wake(!loading);
 });
 byId("start").addEventListener("file", ({ detail }) => open(detail));
 byId("start").addEventListener("problem", ({ detail }) => problem(detail));
@@ -208,8 +207,8 @@ addEventListener("beforeunload", (event) => {
   if (mode === "running") event.preventDefault();
 });
 
-/** Ask the engine what it is and can; the page is usable meanwhile. */
-async function wake() {
+/** Ask the engine what it is and can, and have it load the models; the page is usable meanwhile. */
+async function wake(load = true) {
   try {
     const description = await engine.ask("describe");
     if (state.fields.length === 0) {
@@ -222,7 +221,7 @@ async function wake() {
     // A software GPU is slower than the processor, but the user may insist.
     if (adapter.software && state.models.device === "gpu") state.setModels({ device: "cpu" });
     readiness = "ready";
-    await job.load();
+    if (load) await job.load();
   } catch (error) {
     // A worker that died has told so already.
     if (!(error instanceof EngineStopped)) {

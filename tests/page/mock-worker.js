@@ -71,6 +71,7 @@ const commands = {
   async models(given) {
     models = null;
     cancelled = false;
+    if (mode === "loading panics") throw new Error("memory access out of bounds");
     for (const file of [given.checkpoint, given.controlnet].filter(Boolean)) {
       for (let part = 1; part <= 4; part += 1) {
         tell({ event: "load", network: file.name, bytes: (file.size * part) / 4, total: file.size });

@@ -60,6 +60,22 @@ for (const mode of ["dies", "panics"]) {
   );
 }
 
+page(
+  "an engine that breaks down while it loads is started once, not again and again",
+  { worker: "mode=loading panics" },
+  async (page) => {
+    await page.getByText(/The engine stopped, and was started again: memory access out of bounds/).waitFor();
+    await page.getByRole("button", { name: /Try this cat/ }).click();
+    await page.getByText("The models are not loaded; this loads them again.").waitFor();
+    await start(page).click();
+    await page.getByText(/memory access out of bounds/).waitFor();
+    await page.locator("#run .idle .primary:enabled").waitFor();
+    await page.waitForTimeout(300);
+    assert.equal(await page.locator(".notice").count(), 1);
+    assert.equal((await asked(page, "models")).length, 0);
+  },
+);
+
 page("loading is cancelled too, and made up for by the next run", { worker: "pace=700" }, async (page) => {
   await sample(page);
   await chooseModels(page);

@@ -29,7 +29,11 @@ export class Notices {
     this.#add("info", "status", "", message);
   }
 
+  /** The same again takes the place of the first. */
   #add(kind, role, title, message, advice, action) {
+    for (const old of this.#container.querySelectorAll(`.${kind}`)) {
+      if (old.querySelector(".message").textContent === message) old.remove();
+    }
     const close = h("button", { type: "button", class: "close", "aria-label": "Dismiss" }, "×");
     const notice = h(
       "div",

@@ -15,6 +15,8 @@ export class Job extends EventTarget {
   #progress = null;
   #loaded = null;
   #failed = false;
+  /** Whether models are being loaded. */
+  loading = false;
   #cancelled = false;
   /** Whether the models redraw, or only enlarge. */
   diffusion = false;
@@ -61,6 +63,7 @@ export class Job extends EventTarget {
     const complete = models.checkpoint && models.controlnet;
     const nothing = { checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [] };
     this.#say("models", "Loading …");
+    this.loading = true;
     try {
       const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
       this.#failed = false;
@@ -72,6 +75,8 @@ export class Job extends EventTarget {
       this.diffusion = false;
       this.#say("models", error.message === CANCELLED ? "Loading was cancelled." : "The models could not be loaded.");
       throw error;
+    } finally {
+      this.loading = false;
     }
   }
 
