@@ -1,0 +1,129 @@
+// Who cannot see the page, or use a pointer, or has a small screen: axe in every state, wide and narrow, light and dark.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PHONE, WIDE, launch, overflows, runThrough, sample, visit, violations } from "./browser.mjs";
+import { serve } from "./server.mjs";
+
+let server;
+let browser;
+before(async () => {
+  server = await serve();
+  browser = await launch();
+});
+after(async () => {
+  await browser.close();
+  server.close();
+});
+
+const openAll = (page) => page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+const states = {
+  empty: { act: (page) => page.locator("[data-name=seed]").waitFor() },
+  "all open": {
+    act: async (page) => {
+      await sample(page);
+      await openAll(page);
+      for (const about of await page.locator(".why").all()) await about.click();
+      await page
+        .getByLabel("Add a LoRA …")
+        .setInputFiles({ name: "a.safetensors", mimeType: "", buffer: Buffer.alloc(9) });
+    },
+  },
+  region: {
+    act: async (page) => {
+      await sample(page);
+      await page.getByRole("button", { name: "Try a region first" }).click();
+    },
+  },
+  running: {
+    worker: "pace=800",
+    act: async (page) => {
+      await sample(page);
+      await page.locator("#run .idle .primary").click();
+      await page.locator(".progress-row:visible").first().waitFor();
+    },
+  },
+  result: {
+    act: async (page) => {
+      await sample(page);
+      await runThrough(page);
+    },
+  },
+  failed: {
+    worker: "mode=fails",
+    act: async (page) => {
+      await sample(page);
+      await page.locator("#run .idle .primary").click();
+      await page.locator(".notice.error").waitFor();
+    },
+  },
+  "no GPU": { worker: "mode=cause:no-adapter", act: (page) => page.locator("#capability:visible").waitFor() },
+};
+
+for (const [name, { worker, act }] of Object.entries(states)) {
+  for (const [size, colorScheme] of [
+    [WIDE, "light"],
+    [WIDE, "dark"],
+    [PHONE, "light"],
+    [PHONE, "dark"],
+  ]) {
+    test(`${name}, ${size.width} px, ${colorScheme}`, { timeout: 60_000 }, async () => {
+      const { page, complaints, close } = await visit(browser, server, {
+        worker,
+        size,
+        colorScheme,
+        reducedMotion: "reduce",
+      });
+      await act(page);
+      assert.deepEqual(await violations(page), []);
+      assert.equal(await overflows(page), false, "something is wider than the window");
+      assert.deepEqual(complaints, []);
+      await close();
+    });
+  }
+}
+
+test("nothing is lost at 320 px, which is also 1280 px at 400 %", { timeout: 60_000 }, async () => {
+  for (const { act, worker } of [states["all open"], states.region, states.result, states["no GPU"]]) {
+    const { page, close } = await visit(browser, server, { worker, size: { width: 320, height: 640 } });
+    await act(page);
+    assert.equal(await overflows(page), false, "something is wider than the window");
+    await close();
+  }
+});
+
+test("everything is reached by the keyboard alone, from the picture to the result", { timeout: 60_000 }, async () => {
+  const { page, complaints, close } = await visit(browser, server);
+  await page.locator("[data-name=seed]").waitFor();
+  const tabTo = async (locator) => {
+    for (let i = 0; i < 40; i += 1) {
+      await page.keyboard.press("Tab");
+      if (await locator.evaluate((element) => element === document.activeElement)) return;
+    }
+    assert.fail(`no way to ${locator}`);
+  };
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "To the settings");
+  await tabTo(page.getByRole("button", { name: /Try this cat/ }));
+  await page.keyboard.press("Enter");
+  await page.locator("#run .idle .primary:enabled").waitFor();
+  await tabTo(page.locator("#run .idle .primary"));
+  await page.keyboard.press("Enter");
+  await page.locator("#result:visible").waitFor();
+  const save = page.getByRole("button", { name: "Save", exact: true });
+  assert.ok(await save.evaluate((element) => element === document.activeElement), "the keyboard is where it goes on");
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
+test("who wants no motion gets none", { timeout: 60_000 }, async () => {
+  const { page, close } = await visit(browser, server, { reducedMotion: "reduce" });
+  const moving = await page.evaluate(
+    () =>
+      [...document.querySelectorAll("*")].filter((element) => {
+        const { animationName, transitionDuration } = getComputedStyle(element);
+        return animationName !== "none" || transitionDuration.split(",").some((time) => parseFloat(time) > 0);
+      }).length,
+  );
+  assert.equal(moving, 0);
+  await close();
+});

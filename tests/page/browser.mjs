@@ -1,0 +1,73 @@
+// Chromium with the page in it, and what every test of the page holds: no error in the console, no request elsewhere.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const WIDE = { width: 1400, height: 900 };
+export const PHONE = { width: 390, height: 844 };
+
+export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ARGS });
+
+/** A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. */
+export async function visit(browser, server, { worker = "", path = "/", size = WIDE, allow = [], ...context } = {}) {
+  server.worker = worker;
+  const opened = await browser.newContext({ viewport: size, acceptDownloads: true, ...context });
+  const page = await opened.newPage();
+  const complaints = [];
+  const allowed = (text) => allow.some((pattern) => pattern.test(text));
+  const complain = (text) => allowed(text) || complaints.push(text);
+  page.on(
+    "console",
+    (message) => ["error", "warning"].includes(message.type()) && complain(`console: ${message.text()}`),
+  );
+  page.on("pageerror", (error) => complain(`uncaught: ${error.message}`));
+  // What a test's reload interrupts is no failure.
+  page.on(
+    "requestfailed",
+    (request) => request.failure()?.errorText === "net::ERR_ABORTED" || complain(`failed: ${request.url()}`),
+  );
+  page.on("response", (response) => response.status() >= 400 && complain(`${response.status()}: ${response.url()}`));
+  page.on("request", (request) => {
+    const url = request.url();
+    if (!url.startsWith(server.origin) && !url.startsWith("blob:") && !url.startsWith("data:"))
+      complaints.push(`elsewhere: ${url}`);
+  });
+  await page.goto(server.origin + path);
+  return { page, complaints, close: () => opened.close() };
+}
+
+/** What axe finds that is serious or critical. */
+export async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations
+    .filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`,
+    );
+}
+
+/** Whether anything is wider than the window, or than the part of the page that it is in and that would cut it off. */
+export const overflows = (page) =>
+  page.evaluate(() =>
+    [document.documentElement, ...document.querySelectorAll(".panel, .card, .stage-head, .capability, .notice")].some(
+      (one) => one.scrollWidth > one.clientWidth,
+    ),
+  );
+
+/** Open the sample and wait until it can be started. */
+export async function sample(page) {
+  await page.getByRole("button", { name: /Try this cat/ }).click();
+  await page.locator("#run .idle .primary:enabled").waitFor();
+}
+
+/** Run it, and wait for the result. */
+export async function runThrough(page) {
+  await page.locator("#run .idle .primary").click();
+  await page.locator("#result:visible").waitFor();
+}

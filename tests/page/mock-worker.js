@@ -1,0 +1,217 @@
+// A stand-in for web/worker.js that speaks its protocol and needs no engine: the tests' server gives it in the other's place.
+// It enlarges by repeating pixels, slowly enough to be watched, and fails when its name in the address says so.
+const options = new URL(self.location.href).searchParams;
+const mode = options.get("mode") ?? "";
+/** Milliseconds of a tile. */
+const PACE = Number(options.get("pace") ?? 15);
+
+let result = null;
+let cancelled = false;
+let models = null;
+/** What the page asked, for tests to look at. */
+const asked = (self.asked = []);
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const tell = (event, transfer = []) => self.postMessage({ event }, transfer);
+const redraws = () => Boolean(models?.checkpoint && models.controlnet);
+
+function outputOf({ width, height, settings, region }) {
+  const factor = settings.upscale_factor;
+  const [, , w, h] = region ?? [0, 0, width, height];
+  return { width: Math.round(w * factor), height: Math.round(h * factor) };
+}
+
+/** Where tiles begin along an axis, as crates/tile has it. */
+function starts(length, tile, overlap) {
+  if (length <= tile) return [0];
+  const count = Math.ceil((length - tile) / (tile - overlap)) + 1;
+  const stride = tile - Math.floor((count * tile - length) / (count - 1));
+  return Array.from({ length: count }, (_, i) => Math.min(i * stride, length - tile));
+}
+
+function planOf(job) {
+  const { width, height } = outputOf({ ...job, region: null });
+  const latents = { width: Math.ceil(width / 8), height: Math.ceil(height / 8) };
+  const { tile_width: w, tile_height: h, tile_overlap: overlap } = job.settings;
+  const diffusion_tiles = redraws()
+    ? starts(latents.width, w, overlap).length * starts(latents.height, h, overlap).length
+    : 0;
+  const evaluations = redraws()
+    ? Math.max(1, Math.round(job.settings.num_inference_steps * job.settings.denoise_strength))
+    : 0;
+  const enlarger_tiles = Math.ceil(job.width / 192) * Math.ceil(job.height / 192);
+  return {
+    stages: [
+      {
+        width,
+        height,
+        enlarger_tiles,
+        diffusion_tiles,
+        tile: [w, h],
+        steps: evaluations,
+        evaluations,
+        operations: width * height,
+      },
+    ],
+  };
+}
+
+const commands = {
+  async describe() {
+    await wait(Number(options.get("late") ?? 0));
+    if (mode === "broken") throw new Error("the settings cannot be described");
+    const answer = await fetch(new URL("../tests/page/describe.json", self.location.href));
+    return answer.json();
+  },
+  async adapter() {
+    if (mode.startsWith("cause:")) return { ok: false, cause: mode.slice(6), name: "", software: false, f16: false };
+    if (mode === "software") return { ok: true, cause: null, name: "SwiftShader", software: true, f16: false };
+    return { ok: true, cause: null, name: "Mock 4000", software: false, f16: true };
+  },
+  async models(given) {
+    models = null;
+    cancelled = false;
+    if (mode === "loading panics") throw new Error("memory access out of bounds");
+    for (const file of [given.checkpoint, given.controlnet].filter(Boolean)) {
+      for (let part = 1; part <= 4; part += 1) {
+        tell({ event: "load", network: file.name, bytes: (file.size * part) / 4, total: file.size });
+        await wait(PACE);
+        if (cancelled) throw new Error("cancelled");
+      }
+    }
+    if (given.checkpoint?.name.includes("sdxl"))
+      throw new Error(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`);
+    models = given;
+    const { upscaler, device } = given;
+    return { upscaler: typeof upscaler === "string" ? upscaler : upscaler.name, diffusion: redraws(), device };
+  },
+  async plan(job) {
+    if (!models) throw new Error("no models are loaded");
+    const { width, height } = outputOf(job);
+    if (job.settings.tile_overlap >= Math.min(job.settings.tile_width, job.settings.tile_height)) {
+      throw new Error(
+        `--tile-overlap ${job.settings.tile_overlap} leaves nothing of a tile; make it smaller, or --tile-width larger`,
+      );
+    }
+    return {
+      ...planOf(job),
+      text: `${job.width} × ${job.height} to ${width} × ${height}${redraws() ? ", redrawn" : ""}: about 2 s, 180 MB of memory`,
+    };
+  },
+  async upscale(job) {
+    cancelled = false;
+    const { stages } = planOf(job);
+    const [stage] = stages;
+    if (mode === "panics") throw new Error("unreachable executed");
+    const begun = performance.now();
+    tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
+    if (mode === "warns")
+      tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
+    const phase = async (name, total, fail) => {
+      for (let done = 1; done <= total; done += 1) {
+        await wait(PACE);
+        if (cancelled && mode !== "deaf") throw new Error("cancelled");
+        if (done === fail)
+          throw new Error(
+            "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
+          );
+        if (mode === "dies" && done === 2)
+          setTimeout(() => {
+            throw new Error("unreachable executed");
+          });
+        if (mode === "dies" && done === 2) await new Promise(() => {});
+        tell({ event: "tile", phase: name, done, total });
+        if (name === "diffuse") preview(stage, job, done);
+      }
+    };
+    await phase("enlarge", stage.enlarger_tiles, mode === "fails" ? 2 : 0);
+    if (redraws()) {
+      await phase("encode", 4);
+      await phase("diffuse", stage.diffusion_tiles * stage.evaluations);
+      await phase("decode", 4);
+    }
+    result = { ...outputOf(job), job, pixels: new Uint8ClampedArray(job.pixels) };
+    const drawn = job.settings.seed;
+    return {
+      width: result.width,
+      height: result.height,
+      seed: drawn === -1 ? 424242 : drawn,
+      seconds: (performance.now() - begun) / 1000,
+    };
+  },
+  /** Repeated pixels, a little brighter, so that before and after differ. */
+  async pixels({ x, y, width, height, scale = 1 }) {
+    if (!result) throw new Error("there is no result");
+    const by = options.has("unscaled") ? 1 : scale;
+    const { job } = result;
+    const [left, top, w, h] = job.region ?? [0, 0, job.width, job.height];
+    const size = { width: Math.ceil(width / by), height: Math.ceil(height / by) };
+    const rgba = new Uint8ClampedArray(size.width * size.height * 4);
+    for (let row = 0; row < size.height; row += 1) {
+      const sourceY = top + Math.min(h - 1, Math.floor(((y + row * by) * h) / result.height));
+      for (let column = 0; column < size.width; column += 1) {
+        const sourceX = left + Math.min(w - 1, Math.floor(((x + column * by) * w) / result.width));
+        const from = (sourceY * job.width + sourceX) * 4;
+        const to = (row * size.width + column) * 4;
+        for (let i = 0; i < 3; i += 1) rgba[to + i] = result.pixels[from + i] * 1.12 + 6;
+        rgba[to + 3] = result.pixels[from + 3];
+      }
+    }
+    return new Transferred(rgba.buffer);
+  },
+  async save({ format, quality, file }) {
+    if (mode === "full") throw new Error("no space left: the browser's quota is 10 MB");
+    if (file) return { written: 12_345 };
+    return { blob: new Blob([`${format} ${quality} ${result.width}x${result.height}`]) };
+  },
+  async cancel() {
+    cancelled = true;
+  },
+};
+
+/** A tile as the engine tells of it: by row and column, in RGB; here the picture's pixels, brighter. */
+function preview(stage, job, done) {
+  const { tile_width, tile_height, tile_overlap } = job.settings;
+  const columns = starts(Math.ceil(stage.width / 8), tile_width, tile_overlap);
+  const rows = starts(Math.ceil(stage.height / 8), tile_height, tile_overlap);
+  const index = (done - 1) % (columns.length * rows.length);
+  const [row, column] = [Math.floor(index / columns.length), index % columns.length];
+  const [x, y] = [columns[column] * 8, rows[row] * 8];
+  const [width, height] = [Math.min(tile_width * 8, stage.width - x), Math.min(tile_height * 8, stage.height - y)];
+  const pixels = new Uint8ClampedArray(width * height * 3);
+  const source = new Uint8ClampedArray(job.pixels);
+  for (let i = 0; i < width * height; i += 1) {
+    const at = (length, of, to) => Math.min(of - 1, Math.floor((length * of) / to));
+    const from =
+      at(y + Math.floor(i / width), job.height, stage.height) * job.width + at(x + (i % width), job.width, stage.width);
+    for (let c = 0; c < 3; c += 1) pixels[i * 3 + c] = source[from * 4 + c] * 1.12 + 6;
+  }
+  tell({
+    event: "preview",
+    row: row + 1,
+    column: column + 1,
+    rows: rows.length,
+    columns: columns.length,
+    width,
+    height,
+    pixels,
+  });
+}
+
+/** An answer that is handed over instead of copied. */
+class Transferred {
+  constructor(buffer) {
+    this.buffer = buffer;
+  }
+}
+
+self.addEventListener("message", async ({ data: { id, name, args } }) => {
+  asked.push({ name, args: JSON.parse(JSON.stringify(args, (key, value) => (key === "pixels" ? undefined : value))) });
+  try {
+    const value = await commands[name](...args);
+    if (value instanceof Transferred) self.postMessage({ id, value: value.buffer }, [value.buffer]);
+    else self.postMessage({ id, value });
+  } catch (error) {
+    self.postMessage({ id, error: error.message });
+  }
+});

@@ -1,0 +1,89 @@
+// The page's side of the worker that owns the engine: a question, an answer, and events in between.
+
+const startWorker = () => new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "engine" });
+
+/** What WebAssembly says when the engine has broken down inside: nothing that it holds can be trusted any more. */
+const FATAL = /\bunreachable\b|out of bounds|null function|stack size exceeded|recursive use of an object/;
+
+/** Why the worker is gone. */
+export class EngineStopped extends Error {}
+
+/** Tells of the engine's events by `event` (in `detail`), and by `stopped` when the worker has died. */
+export class Engine extends EventTarget {
+  #start;
+  #worker;
+  #next = 0;
+  #pending = new Map();
+  /** Questions wait for each other: the engine does one thing at a time. */
+  #queue = Promise.resolve();
+
+  constructor(start = startWorker) {
+    super();
+    this.#start = start;
+    this.#begin();
+  }
+
+  /** Ask, after all that was asked before. */
+  ask(name, argument, transfer = []) {
+    const answer = this.#queue.then(() => this.#send(name, argument, transfer));
+    this.#queue = answer.catch(() => {});
+    return answer;
+  }
+
+  /** Ask at once, whatever else is going on. */
+  askNow(name, argument) {
+    return this.#send(name, argument, []);
+  }
+
+  /** End the worker, whatever it does, and start another. */
+  restart(reason = "the engine was stopped") {
+    this.#worker.terminate();
+    this.#fail(reason);
+    this.#begin();
+  }
+
+  #begin() {
+    const worker = this.#start();
+    this.#worker = worker;
+    worker.addEventListener("message", ({ data }) => {
+      if (worker !== this.#worker) return;
+      if (data.event) {
+        this.dispatchEvent(new CustomEvent("event", { detail: data.event }));
+        return;
+      }
+      const call = this.#pending.get(data.id);
+      if (!call) return;
+      this.#pending.delete(data.id);
+      if (FATAL.test(data.error)) {
+        call.reject(new EngineStopped(data.error));
+        this.#died(data.error);
+      } else if ("error" in data) call.reject(new Error(String(data.error)));
+      else call.resolve(data.value);
+    });
+    // worker.js or a module of its cannot be loaded, or nobody caught an error in it: it is not to be trusted any more.
+    worker.addEventListener("error", (event) => {
+      if (worker !== this.#worker) return;
+      event.preventDefault();
+      this.#died(event.message || "the engine could not be loaded");
+    });
+  }
+
+  #died(reason) {
+    this.#fail(reason);
+    this.dispatchEvent(new CustomEvent("stopped", { detail: reason }));
+  }
+
+  #fail(reason) {
+    const calls = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const call of calls) call.reject(new EngineStopped(reason));
+  }
+
+  #send(name, argument, transfer) {
+    return new Promise((resolve, reject) => {
+      const id = this.#next++;
+      this.#pending.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, name, args: argument === undefined ? [] : [argument] }, transfer);
+    });
+  }
+}

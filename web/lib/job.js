@@ -1,0 +1,154 @@
+// A run from the page's side: models, plan, pixels out, result back.
+import { Progress } from "./progress.js";
+import { bytes } from "./text.js";
+
+const PLACES = { gpu: "the GPU", cpu: "the processor" };
+/** What the engine says of a run that the user ended. */
+export const CANCELLED = "cancelled";
+
+const now = () => performance.now() / 1000;
+
+/** Tells by `progress` (detail: `{ progress, event }`), `warning`, `models` (detail: a sentence) and `problem`. */
+export class Job extends EventTarget {
+  #engine;
+  #state;
+  #progress = null;
+  #loaded = null;
+  #failed = false;
+  /** Whether models are being loaded. */
+  loading = false;
+  #cancelled = false;
+  /** Whether the models redraw, or only enlarge. */
+  diffusion = false;
+  /** The seed of the last run. */
+  seed = -1;
+  /** The settings of the run that goes on, or of the last. */
+  settings = {};
+
+  constructor(engine, state) {
+    super();
+    this.#engine = engine;
+    this.#state = state;
+    engine.addEventListener("event", ({ detail }) => this.#heard(detail));
+  }
+
+  /** What the user has to choose still, in a sentence, or nothing. */
+  missing() {
+    const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
+    if (checkpoint && controlnet) return "";
+    if (checkpoint)
+      return "Redrawing also needs the Tile ControlNet: see Models. Without it the picture is only enlarged.";
+    if (controlnet) return "Redrawing also needs a checkpoint: see Models. Without it the picture is only enlarged.";
+    if (vae || loras.length > 0 || embeddings.length > 0)
+      return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
+    return "Enlarged by the built-in network. Redrawing needs models: see Models.";
+  }
+
+  /** Whether the models that are chosen could not be loaded. */
+  get unloaded() {
+    return this.#failed;
+  }
+
+  /** Have the chosen models loaded; what is loaded already stays. */
+  load() {
+    this.#loaded = this.#load();
+    // Whoever runs hears of the failure again; here the user is told at once.
+    return this.#loaded.catch((error) => {
+      if (error.message !== CANCELLED) this.#say("problem", error);
+    });
+  }
+
+  async #load() {
+    const { models } = this.#state;
+    const complete = models.checkpoint && models.controlnet;
+    const nothing = { checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [] };
+    this.#say("models", "Loading …");
+    this.loading = true;
+    try {
+      const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
+      this.#failed = false;
+      this.diffusion = answer.diffusion;
+      const redrawing = answer.diffusion ? ", redrawing with Stable Diffusion" : "";
+      this.#say("models", `Enlarging with ${answer.upscaler}${redrawing}. Computing on ${PLACES[models.device]}.`);
+    } catch (error) {
+      this.#failed = true;
+      this.diffusion = false;
+      this.#say("models", error.message === CANCELLED ? "Loading was cancelled." : "The models could not be loaded.");
+      throw error;
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  /** The engine's plan and its `text`. */
+  plan() {
+    const { picture, settings, region } = this.#state;
+    return this.#engine.ask("plan", { width: picture.width, height: picture.height, settings, region });
+  }
+
+  /** Run on the state's picture: `{ width, height, seed, seconds }`; the result stays with the worker. */
+  async run() {
+    const { picture, settings, region, tilePrompts, noise } = this.#state;
+    this.#cancelled = false;
+    this.settings = { ...settings };
+    this.#progress = new Progress(null, now());
+    const awake = stayAwake();
+    try {
+      // A failure before may have been for want of something that is there now.
+      await this.#loaded?.catch(() => {});
+      this.#goOn();
+      if (this.#failed) await (this.#loaded = this.#load());
+      const plan = await this.plan();
+      const pixels = await picture.pixels();
+      this.#goOn();
+      this.#progress = new Progress(plan, now());
+      const { width, height } = picture;
+      const { seed } = settings;
+      const job = { width, height, pixels, settings, seed, region, noise, tilePrompts };
+      const done = await this.#engine.ask("upscale", job, [pixels]);
+      this.seed = done.seed;
+      return done;
+    } finally {
+      this.#progress = null;
+      awake.then((lock) => lock?.release());
+    }
+  }
+
+  /** Stop soon; `run` fails with "cancelled". */
+  cancel() {
+    this.#cancelled = true;
+    this.#engine.askNow("cancel").catch(() => {});
+  }
+
+  /** The engine hears of a cancel only while it works; before that, this does. */
+  #goOn() {
+    if (this.#cancelled) throw new Error(CANCELLED);
+  }
+
+  #heard(event) {
+    if (event.event === "warning") {
+      this.#say("warning", event.message);
+      return;
+    }
+    if (!this.#progress) {
+      if (event.event === "load")
+        this.#say("models", `Loading ${event.network}: ${bytes(event.bytes)} of ${bytes(event.total)}`);
+      return;
+    }
+    this.#progress.event(event, now());
+    this.#say("progress", { progress: this.#progress, event });
+  }
+
+  #say(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/** A screen that goes dark takes the GPU along on many machines. Nothing depends on it. */
+const stayAwake = async () => {
+  try {
+    return await navigator.wakeLock?.request("screen");
+  } catch {
+    return null;
+  }
+};

@@ -1,0 +1,112 @@
+// What the user has chosen: one plain object of settings, kept in the browser; the picture, the models and the region.
+import { changed, defaults, salvage } from "./settings.js";
+
+const KEY = "clarifier.settings";
+
+/** Tells of changes by the events `settings`, `picture`, `region` and `models`. */
+export class State extends EventTarget {
+  #storage;
+  /** The engine's description; empty until it is there. */
+  fields = [];
+  presets = [];
+  settings = {};
+  /** Prompts for places; not a setting of the engine's, but kept like one. */
+  tilePrompts = "";
+  /** A file of noise, for comparing. */
+  noise = null;
+  picture = null;
+  /** `[x, y, width, height]` in pixels of the picture, or null for all of it. */
+  region = null;
+  models = {
+    upscaler: "lite",
+    checkpoint: null,
+    controlnet: null,
+    vae: null,
+    loras: [],
+    embeddings: [],
+    device: "gpu",
+  };
+
+  constructor(storage = safeStorage()) {
+    super();
+    this.#storage = storage;
+  }
+
+  /** Take the engine's description, and what was kept of its settings. */
+  describe({ fields, presets }) {
+    this.fields = fields;
+    this.presets = presets;
+    const kept = this.#read();
+    this.tilePrompts = typeof kept.tilePrompts === "string" ? kept.tilePrompts : "";
+    this.settings = { ...defaults(fields), ...salvage(fields, kept.settings ?? {}) };
+    this.#tell("settings");
+  }
+
+  /** Change some settings; their values are of the right kind. */
+  set(values) {
+    this.settings = { ...this.settings, ...values };
+    this.#keep();
+    this.#tell("settings");
+  }
+
+  reset() {
+    this.set(defaults(this.fields));
+  }
+
+  setTilePrompts(text) {
+    this.tilePrompts = text;
+    this.#keep();
+  }
+
+  setPicture(picture) {
+    this.picture?.close();
+    this.picture = picture;
+    this.region = null;
+    this.#tell("picture");
+  }
+
+  setRegion(region) {
+    this.region = region;
+    this.#tell("region");
+  }
+
+  setModels(values) {
+    this.models = { ...this.models, ...values };
+    this.#tell("models");
+  }
+
+  /** The settings that are not at their defaults: what is kept, so that new defaults reach those who never chose. */
+  get changed() {
+    return changed(this.fields, this.settings);
+  }
+
+  #tell(name) {
+    this.dispatchEvent(new Event(name));
+  }
+
+  #keep() {
+    try {
+      this.#storage?.setItem(KEY, JSON.stringify({ settings: this.changed, tilePrompts: this.tilePrompts }));
+    } catch {
+      // A full or forbidden store loses nothing but comfort.
+    }
+  }
+
+  #read() {
+    try {
+      const kept = JSON.parse(this.#storage?.getItem(KEY) ?? "{}");
+      return typeof kept === "object" && kept !== null ? kept : {};
+    } catch {
+      return {};
+    }
+  }
+}
+
+/** The browser may forbid storage altogether. */
+function safeStorage() {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,237 @@
+// The page: starts the worker, puts the controls in their places, and leads a picture from choosing to saving.
+import { Capability } from "./controls/capability.js";
+import { Exchange } from "./controls/exchange.js";
+import { labelOf } from "./controls/field.js";
+import { Form } from "./controls/form.js";
+import { Models } from "./controls/models.js";
+import { Notices } from "./controls/notices.js";
+import { Places } from "./controls/places.js";
+import { Presets } from "./controls/presets.js";
+import { Result } from "./controls/result.js";
+import { Run } from "./controls/run.js";
+import { Stage } from "./controls/stage.js";
+import { Start } from "./controls/start.js";
+import { advice, inPageWords } from "./lib/advice.js";
+import { show } from "./lib/dom.js";
+import { Engine, EngineStopped } from "./lib/engine.js";
+import { CANCELLED, Job } from "./lib/job.js";
+import { openPicture } from "./lib/picture.js";
+import { State } from "./lib/state.js";
+
+const byId = (id) => document.getElementById(id);
+const state = new State();
+const engine = new Engine();
+const notices = new Notices(byId("notices"));
+const capability = new Capability(byId("capability"), byId("device"));
+const models = new Models(byId("models"), state);
+const start = new Start(byId("start"));
+const stage = new Stage(byId("stage"), state, start.picker("Another picture", "tool"));
+const run = new Run(byId("run"));
+const result = new Result(byId("result"), (argument) => engine.ask("save", argument));
+new Presets(byId("presets"), state);
+const form = new Form({ main: byId("main-settings"), all: byId("all-settings") }, state);
+new Places(byId("all"), state);
+new Exchange(byId("exchange"), state);
+const job = new Job(engine, state);
+
+/** "starting", "ready" or "failed": the engine. */
+let readiness = "starting";
+/** "none", "picture", "opening", "running" or "result": what the page is about. */
+let mode = "none";
+let planning = 0;
+
+function problem(error, action) {
+  const stopped = error instanceof EngineStopped ? "The engine stopped, and was started again: " : "";
+  const message = stopped + (error instanceof Error ? error.message : String(error));
+  notices.error(inPageWords(message, state.fields, labelOf), advice(message), action);
+}
+
+function enter(next) {
+  mode = next;
+  document.documentElement.dataset.page = next;
+  start.enabled = next !== "running" && next !== "opening";
+  show(byId("start"), next === "none");
+  show(byId("stage"), next !== "none");
+  show(byId("run"), next !== "none");
+  if (next !== "result") result.hide();
+}
+
+/** What a press on the button would do, said before it is done. */
+async function plan() {
+  if (mode !== "picture" && mode !== "result") return;
+  const mine = ++planning;
+  const labels = { picture: ["Enlarge", "Try this region"], result: ["Enlarge again", "Try the region again"] };
+  const label = labels[mode][state.region ? 1 : 0];
+  if (readiness !== "ready") {
+    const plan =
+      readiness === "failed" ? "The engine is not running." : "The engine is still starting; the picture is ready.";
+    run.offer({ plan, label, ready: false });
+    return;
+  }
+  if (job.unloaded) {
+    run.offer({ plan: "The models are not loaded; this loads them again.", label, ready: true });
+    return;
+  }
+  try {
+    const { text } = await job.plan();
+    if (mine === planning && mode !== "running") run.offer({ plan: text, detail: job.missing(), label, ready: true });
+  } catch (error) {
+    if (mine !== planning || mode === "running") return;
+    run.offer({ plan: inPageWords(error.message, state.fields, labelOf), label, ready: false });
+  }
+}
+
+let timer = 0;
+const planSoon = () => {
+  clearTimeout(timer);
+  timer = setTimeout(plan, 150);
+};
+
+async function open(file) {
+  const before = mode;
+  enter(before === "none" ? "none" : "opening");
+  notices.clear();
+  document.documentElement.toggleAttribute("data-opening", true);
+  try {
+    state.setPicture(await openPicture(file));
+    enter("picture");
+    stage.showPicture();
+    plan();
+  } catch (error) {
+    enter(before);
+    problem(error);
+  } finally {
+    document.documentElement.toggleAttribute("data-opening", false);
+  }
+}
+
+function backToPicture() {
+  enter("picture");
+  stage.showPicture();
+  return plan();
+}
+
+async function begin() {
+  notices.clear();
+  planning += 1;
+  enter("running");
+  run.begin("Reading the picture");
+  stage.showRun();
+  document.title = "0 % · Clarifier";
+  try {
+    const { region } = state;
+    const done = await job.run();
+    const focused = byId("run").contains(document.activeElement);
+    enter("result");
+    stage.showResult(done, region, (rect) => engine.ask("pixels", rect));
+    result.show(done, {
+      name: state.picture.name,
+      factor: state.settings.upscale_factor,
+      region,
+      diffusion: job.diffusion,
+    });
+    document.title = "Done · Clarifier";
+    // Where the keyboard was has gone; this is what comes next.
+    if (focused) result.focus();
+    plan();
+  } catch (error) {
+    document.title = "Clarifier";
+    const focused = byId("run").contains(document.activeElement);
+    await backToPicture();
+    if (focused) run.focus();
+    if (error.message !== CANCELLED) problem(error, ["Try again", begin]);
+    else if (error instanceof EngineStopped) notices.info("Ended by force. The models are being loaded again.");
+    else if (job.unloaded) notices.info("Cancelled. The models are loaded with the next run.");
+    else notices.info("Cancelled. The models stay loaded, so the next run begins at once.");
+  }
+}
+
+job.addEventListener("progress", ({ detail: { progress, event } }) => {
+  if (mode !== "running") return;
+  run.progress(progress);
+  if (event.event === "tile") stage.tile(progress, job.settings);
+  if (event.event === "preview") stage.preview(event, progress, job.settings);
+  const per = Math.floor(progress.share * 100);
+  const title = progress.loading ? "Loading · Clarifier" : `${per} % · Clarifier`;
+  if (document.title !== title) document.title = title;
+});
+job.addEventListener("warning", ({ detail }) => notices.warning(inPageWords(detail, state.fields, labelOf)));
+job.addEventListener("models", ({ detail }) => {
+  models.status = detail;
+  form.redraws = job.diffusion;
+});
+job.addEventListener("problem", ({ detail }) => problem(detail));
+engine.addEventListener("stopped", async () => {
+  if (readiness !== "ready") {
+    // It cannot even say what it is: another would not either.
+    readiness = "failed";
+    capability.failed();
+    problem(new Error("The engine could not be loaded."), ["Reload the page", () => location.reload()]);
+    plan();
+    return;
+  }
+  // What it died of while it loaded is not loaded again unasked.
+  const loading = job.loading;
+  readiness = "starting";
+  engine.restart();
+  await wake(!loading);
+});
+byId("start").addEventListener("file", ({ detail }) => open(detail));
+byId("start").addEventListener("problem", ({ detail }) => problem(detail));
+byId("stage").addEventListener("back", backToPicture);
+byId("run").addEventListener("start", begin);
+byId("run").addEventListener("cancel", () => {
+  run.cancelling();
+  job.cancel();
+});
+byId("run").addEventListener("force", () => {
+  engine.restart(CANCELLED);
+  readiness = "starting";
+  wake();
+});
+byId("result").addEventListener("problem", ({ detail }) => problem(detail));
+byId("result").addEventListener("whole", () => {
+  state.setRegion(null);
+  begin();
+});
+byId("result").addEventListener("seed", () => {
+  state.set({ seed: job.seed });
+  result.kept();
+});
+for (const event of ["settings", "region"]) state.addEventListener(event, planSoon);
+state.addEventListener("models", async () => {
+  if (readiness === "ready") await job.load();
+  planSoon();
+});
+addEventListener("beforeunload", (event) => {
+  if (mode === "running") event.preventDefault();
+});
+
+/** Ask the engine what it is and can, and have it load the models; the page is usable meanwhile. */
+async function wake(load = true) {
+  try {
+    const description = await engine.ask("describe");
+    if (state.fields.length === 0) {
+      state.describe(description);
+      byId("version").textContent = ` ${description.version}`;
+    }
+    const adapter = await engine.ask("adapter");
+    capability.adapter = adapter;
+    models.gpu = adapter.ok;
+    // A software GPU is slower than the processor, but the user may insist.
+    if (adapter.software && state.models.device === "gpu") state.setModels({ device: "cpu" });
+    readiness = "ready";
+    if (load) await job.load();
+  } catch (error) {
+    // A worker that died has told so already.
+    if (!(error instanceof EngineStopped)) {
+      readiness = "failed";
+      capability.failed();
+      problem(error, ["Reload the page", () => location.reload()]);
+    }
+  }
+  plan();
+}
+
+enter("none");
+wake();
