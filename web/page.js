@@ -95,6 +95,7 @@ async function open(file) {
   try {
     state.setPicture(await openPicture(file));
     enter("picture");
+    capability.fold();
     stage.showPicture();
     plan();
   } catch (error) {

@@ -151,6 +151,10 @@ for (const [cause, title] of [
       assert.ok((await page.locator("#capability li").count()) > 0);
       await page.getByText("Processor only").waitFor();
       await sample(page);
+      // The picture gets the room; the title brings the advice back.
+      assert.equal(await page.locator("#capability li").first().isVisible(), false);
+      await page.getByRole("heading", { name: title }).click();
+      assert.ok(await page.locator("#capability li").first().isVisible());
       await runThrough(page);
       assert.equal((await asked(page, "models")).at(-1).device, "cpu");
       assert.deepEqual(await violations(page), []);

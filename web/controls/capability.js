@@ -2,9 +2,14 @@
 import { explain, surroundings } from "../lib/causes.js";
 import { h, show } from "../lib/dom.js";
 
+const STILL =
+  "enlarging with the built-in network on the processor, in seconds for ordinary pictures. Redrawing with Stable Diffusion needs a GPU.";
+
 export class Capability {
   #container;
   #chip;
+  #details = null;
+  #folded = false;
 
   /** `chip` is the small text in the page's head that names the device. */
   constructor(container, chip) {
@@ -22,17 +27,21 @@ export class Capability {
     show(this.#container, cause !== null);
     this.#container.replaceChildren();
     if (!cause) return;
-    this.#container.append(
-      h("h2", {}, cause.title),
+    this.#details = h(
+      "details",
+      { open: !this.#folded },
+      h("summary", {}, h("h2", {}, cause.title)),
       h("p", {}, cause.what),
       h("ul", {}, ...cause.todo.map((text) => h("li", {}, text))),
-      h(
-        "p",
-        { class: "still" },
-        h("strong", {}, "Still works here: "),
-        "enlarging with the built-in network on the processor, in seconds for ordinary pictures. Redrawing with Stable Diffusion needs a GPU.",
-      ),
+      h("p", { class: "still" }, h("strong", {}, "Still works here: "), STILL),
     );
+    this.#container.append(this.#details);
+  }
+
+  /** Leave the room to the picture; the title remains, and opens the rest again. */
+  fold() {
+    this.#folded = true;
+    if (this.#details) this.#details.open = false;
   }
 
   /** The engine itself could not be started. */
