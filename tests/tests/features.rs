@@ -65,11 +65,13 @@ fn a_region_is_what_the_whole_run_would_give() {
     let folder = tempfile::tempdir().unwrap();
     let mut models = tiny_models(folder.path(), &Backend::flex());
     let input = wide();
-    let region = Rect::new(171, 10, Size::new(10, 21));
+    let region = Rect::new(176, 8, Size::new(8, 24));
     // To hold colours takes a wide neighbourhood, here all.
     let free = Settings { colour_lock: 0.0, ..settings() };
     let variants = [
         ("one stage", free.clone()),
+        // Tiles of both kinds begin where the region does: what sharpening sees beyond must be there.
+        ("sharpened, on a border", Settings { sharpen: 3.0, tile_overlap: 0, tile_width: 8, ..free.clone() }),
         ("two stages", Settings { upscale_factor: 3.0, ..free.clone() }),
         ("moving tiles, sharpened", Settings { tile_jitter: true, sharpen: 1.0, ..free.clone() }),
         ("colours held", settings()),
@@ -103,7 +105,7 @@ fn what_a_mask_keeps_is_the_enlarged_source_to_the_byte() {
     let (masked, _) = run(&mut models, &input, &settings, &Job { mask: Some(mask.clone()), ..Job::new(7) });
     let (redrawn, all) = run(&mut models, &input, &settings, &Job::new(7));
     let keep = Settings { mask_mode: MaskMode::Keep, ..settings.clone() };
-    let (inverse, _) = run(&mut models, &input, &keep, &Job { mask: Some(mask), ..Job::new(7) });
+    let (inverse, _) = run(&mut models, &input, &keep, &Job { mask: Some(mask.clone()), ..Job::new(7) });
     let mut enlarger = load(&Backend::flex(), &UpscalerChoice::Lanczos, None);
     let plain_settings = Settings { sharpen: 0.0, ..settings.clone() };
     let (plain, _) = run(&mut enlarger, &input, &plain_settings, &Job::new(7));
@@ -115,6 +117,12 @@ fn what_a_mask_keeps_is_the_enlarged_source_to_the_byte() {
     assert_eq!(right(&masked), right(&redrawn));
     assert_eq!(right(&inverse), right(&plain));
     assert!(largest_difference(&left(&redrawn), &left(&plain)) > 0.05, "it must be seen");
+    // A texture of an odd size is brought to whole latents for the work, what is kept is not.
+    let texture = Settings { seamless: Seamless::Both, upscale_factor: 1.7, ..settings.clone() };
+    let half = Size::new(size.width / 2, size.height);
+    let (odd, _) = run(&mut models, &input, &texture, &Job { mask: Some(mask.clone()), ..Job::new(7) });
+    let (plain_odd, _) = run(&mut enlarger, &input, &Settings { sharpen: 0.0, ..texture }, &Job::new(7));
+    assert_eq!(odd.crop(0, 0, half), plain_odd.crop(0, 0, half));
     // A mask that keeps all.
     let black = Raster::new(&StoreKind::Memory, Size::new(3, 3), Channels::Grey, Depth::Eight).unwrap();
     let job = Job { mask: Some(Rc::new(black)), ..Job::new(7) };

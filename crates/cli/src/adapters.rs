@@ -26,6 +26,8 @@ pub struct Adapters {
     suggested: Vec<String>,
     /// The preset's name.
     preset: String,
+    /// Files of embeddings that a recipe was made with.
+    repeated: Vec<String>,
 }
 
 impl Adapters {
@@ -81,10 +83,16 @@ impl Adapters {
             let name = stem(Path::new(&file.name));
             let given = |text: &String| stem(Path::new(split_scale(text).0)).eq_ignore_ascii_case(&name);
             let tagged = tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(&name));
-            if !tagged && !self.loras.iter().any(given) {
-                self.loras.push(format!("{name}:{scale}"));
+            match self.loras.iter_mut().find(|text| given(text)) {
+                // The user says where it is; without a scale the recipe's counts.
+                Some(text) if split_scale(text).0 == text.as_str() => *text = format!("{text}:{scale}"),
+                Some(_) => {}
+                None if tagged => {}
+                None if Path::new(&file.name).exists() => self.loras.push(format!("{}:{scale}", file.name)),
+                None => self.loras.push(format!("{name}:{scale}")),
             }
         }
+        self.repeated = recipe.models.embeddings.iter().map(|file| file.name.clone()).collect();
     }
 
     /// The suggestions that the user leaves room for: name and scale.
@@ -155,7 +163,7 @@ impl Adapters {
     /// Every embedding of the options, and those of the folder and of the store that a prompt names.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// If the folder cannot be read, or a recipe's is not found.
     pub fn embeddings(&self, settings: &Settings, places: &TilePrompts) -> Result<Vec<PathBuf>> {
         let mut all = self.embeddings.clone();
         let named = |all: &[PathBuf], file: &PathBuf| {
@@ -168,7 +176,22 @@ impl Adapters {
         for (_, path) in library.store {
             found.extend(path.filter(|path| !named(&all, path) && !named(&found, path)));
         }
-        all.extend(mentioned_embeddings(settings, places, &found));
+        let mentioned = mentioned_embeddings(settings, places, &found);
+        for name in &self.repeated {
+            let same = |file: &PathBuf| stem(file).eq_ignore_ascii_case(&stem(Path::new(name)));
+            if all.iter().chain(&mentioned).any(same) {
+                continue;
+            }
+            let here = PathBuf::from(name);
+            match found.iter().find(|file| same(file)) {
+                Some(file) => all.push(file.clone()),
+                None if here.exists() => all.push(here),
+                None => {
+                    bail!("the recipe needs the embedding {name}, which is not here; give --embedding PATH")
+                }
+            }
+        }
+        all.extend(mentioned);
         Ok(all)
     }
 

@@ -68,13 +68,13 @@ fn upscale() -> Command {
         .arg(option(
             "region",
             "X,Y,W,H",
-            "Only this part of the input (pixels), exactly as the whole run would give it: for trying settings",
+            "Only this part of the input (pixels), exactly as the whole run would give it: for trying settings; all takes back a recipe's",
         ))
         .arg(file(
             "tile-prompts",
             "FILE",
             "Prompts for parts of the picture: lines such as `R2C1: a dog` (row 2, column 1 of the tiles) or \
-             `X,Y,W,H: a dog` (pixels of the input)",
+             `X,Y,W,H: a dog` (pixels of the input); a tile takes the smallest rectangle that its centre is in",
         ))
         .next_help_heading("Models")
         .arg(file("checkpoint", "PATH", "SD 1.5: a diffusers folder or a single file [default: the store's]"))

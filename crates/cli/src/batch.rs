@@ -23,7 +23,13 @@ pub struct Item {
 
 /// The pictures that can be enlarged, and an account of the others.
 pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
-    let patterns = [Pattern::usual(), Pattern::in_work_dir(), Pattern::of_region(), request.pattern()];
+    let patterns = [
+        Pattern::usual(),
+        Pattern::of_region(),
+        Pattern::in_work_dir(),
+        Pattern::of_region_in_work_dir(),
+        request.pattern(),
+    ];
     let except = request.folder().into_iter().chain(request.work_dir.as_deref()).map(real).collect();
     let search = Search { recursive: request.recursive, except, results: &patterns };
     let Found { inputs, results } = find(&request.inputs, &search)?;

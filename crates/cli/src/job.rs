@@ -95,6 +95,7 @@ impl Request {
             None => repeated.as_ref().map_or_else(TilePrompts::default, |r| r.tile_prompts.clone()),
         };
         let region = match text("region") {
+            Some("all") => None,
             Some(text) => Some(rect(text)?),
             None => {
                 repeated.as_ref().and_then(|r| r.region).map(|[x, y, w, h]| Rect::new(x, y, Size::new(w, h)))
@@ -115,6 +116,10 @@ impl Request {
             return Err("-o names one result and there are several inputs; use --output-dir".into());
         }
         let parsed = |name: &str| text(name).expect("it has a default");
+        let given = |name: &str| {
+            (matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine)).then_some(())
+        };
+        let usual_quality: u8 = *matches.get_one("jpeg-quality").expect("it has a default");
         Ok(Self {
             inputs,
             output,
@@ -144,18 +149,27 @@ impl Request {
             mask,
             region,
             tile_prompts,
-            recipe: repeated,
-            jpeg_quality: *matches.get_one("jpeg-quality").expect("it has a default"),
-            jpeg_chroma: match parsed("jpeg-chroma") {
-                "420" | "4:2:0" => Chroma::Quarter,
-                "422" | "4:2:2" => Chroma::Half,
-                _ => Chroma::Full,
+            jpeg_quality: match given("jpeg-quality") {
+                None => repeated.as_ref().and_then(|r| r.jpeg_quality).unwrap_or(usual_quality),
+                Some(()) => usual_quality,
             },
-            depth: match parsed("output-depth") {
-                "8" => Some(Depth::Eight),
-                "16" => Some(Depth::Sixteen),
+            jpeg_chroma: match (
+                given("jpeg-chroma"),
+                repeated.as_ref().and_then(|r| r.jpeg_chroma.as_deref()),
+            ) {
+                (None, Some(chroma)) => chroma_named(chroma),
+                _ => chroma_named(parsed("jpeg-chroma")),
+            },
+            depth: match (
+                given("output-depth"),
+                repeated.as_ref().and_then(|r| r.depth),
+                parsed("output-depth"),
+            ) {
+                (None, Some(16), _) | (Some(()), _, "16") => Some(Depth::Sixteen),
+                (None, Some(8), _) | (Some(()), _, "8") => Some(Depth::Eight),
                 _ => None,
             },
+            recipe: repeated,
             dry_run: matches.get_flag("dry-run"),
             json: matches.get_flag("json"),
             quiet: matches.get_flag("quiet"),
@@ -175,11 +189,19 @@ impl Files {
     /// Those of a recipe where the user named none.
     fn repeat(&mut self, recipe: &Recipe, diffusion: bool) -> Result<(), String> {
         let models = &recipe.models;
+        // A folder with both, named by the user, is one thing.
+        let beside = self.checkpoint.as_deref().is_some_and(|folder| folder.join("controlnet").is_dir());
+        let one_folder = models.controlnet == models.checkpoint
+            || models.controlnet.as_ref().map(|file| &file.name)
+                == models.checkpoint.as_ref().map(|file| &file.name);
         for (mine, file, option) in [
             (&mut self.checkpoint, &models.checkpoint, "--checkpoint"),
             (&mut self.controlnet, &models.controlnet, "--controlnet"),
             (&mut self.vae, &models.vae, "--vae"),
         ] {
+            if option == "--controlnet" && beside && one_folder {
+                continue;
+            }
             if let (None, Some(file), true) = (&mine, file, diffusion) {
                 *mine = Some(recipe::find(file, option)?);
             }
@@ -205,6 +227,15 @@ fn rect(text: &str) -> Result<Rect, String> {
     match numbers.map_err(|_| bad())?[..] {
         [x, y, w, h] => Ok(Rect::new(x, y, Size::new(w, h))),
         _ => Err(bad()),
+    }
+}
+
+/// Of a ratio that clap has allowed, or a recipe's.
+fn chroma_named(name: &str) -> Chroma {
+    match name {
+        "420" | "4:2:0" => Chroma::Quarter,
+        "422" | "4:2:2" => Chroma::Half,
+        _ => Chroma::Full,
     }
 }
 

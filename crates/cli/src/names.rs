@@ -60,6 +60,11 @@ impl Pattern {
         Self::parse("{name}_{factor}x_region").expect("a valid pattern")
     }
 
+    /// What a part of a result is called there.
+    pub fn of_region_in_work_dir() -> Self {
+        Self::parse("{name}_enhanced_region").expect("a valid pattern")
+    }
+
     /// What a result in the work folder is called.
     pub fn in_work_dir() -> Self {
         Self::parse("{name}_enhanced_full").expect("a valid pattern")

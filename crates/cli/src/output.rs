@@ -96,6 +96,7 @@ impl Request {
     pub fn pattern(&self) -> Pattern {
         match (&self.name, &self.output_dir, &self.work_dir) {
             (Some(name), ..) => name.clone(),
+            (None, None, Some(_)) if self.region.is_some() => Pattern::of_region_in_work_dir(),
             (None, None, Some(_)) => Pattern::in_work_dir(),
             _ if self.region.is_some() => Pattern::of_region(),
             _ => Pattern::usual(),

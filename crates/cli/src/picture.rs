@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Raster, StoreKind, open, save};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
 use clarifier_upscale::{
     Diffusion, Error, Job, Models, Recipe, Settings, check_noise_file, output_part, source_size, stages,
     upscale as run_engine,
@@ -107,7 +107,7 @@ impl One<'_> {
                 progress.observe(event)
             }))?;
         // The input's own is not how this was made.
-        result.metadata.recipe = Some(self.recipe(models, settings).to_json());
+        result.metadata.recipe = Some(self.recipe(models, settings, depth).to_json());
         for loss in target.format.losses(&result).iter().filter(|loss| !losses.contains(loss)) {
             progress.warn(&format!("{}: {loss}", target.path.display()));
         }
@@ -139,9 +139,9 @@ impl One<'_> {
     }
 
     /// All that gives this result again.
-    fn recipe(&self, models: &Models, mut settings: Settings) -> Recipe {
+    fn recipe(&self, models: &Models, mut settings: Settings, depth: Depth) -> Recipe {
         let Self { planning, item } = self;
-        let request = planning.request;
+        let (request, jpeg) = (planning.request, item.target.format == Format::Jpeg);
         settings.seed = item.seed as i64;
         Recipe {
             program: concat!("clarifier ", env!("CARGO_PKG_VERSION")).into(),
@@ -152,6 +152,9 @@ impl One<'_> {
             region: request.region.map(|r| [r.x, r.y, r.size.width, r.size.height]),
             mask: request.mask.as_deref().map(named),
             noise: request.noise.as_deref().map(named),
+            depth: Some(if depth == Depth::Sixteen { 16 } else { 8 }),
+            jpeg_quality: jpeg.then_some(request.jpeg_quality),
+            jpeg_chroma: jpeg.then(|| request.jpeg_chroma.name().to_owned()),
             tile_prompts: request.tile_prompts.clone(),
         }
     }

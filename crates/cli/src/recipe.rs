@@ -143,9 +143,25 @@ pub fn differences(recipe: &RecipeModels, now: &RecipeModels) -> Vec<String> {
             });
         }
     }
-    if recipe.loras != now.loras || recipe.embeddings != now.embeddings {
-        list.push("LoRAs and embeddings: they are not all the recipe's".into());
+    let adapters = |models: &RecipeModels| -> Vec<(String, RecipeFile)> {
+        let loras =
+            models.loras.iter().map(|l| (format!("the LoRA {}:{}", l.file.name, l.scale), l.file.clone()));
+        let embeddings =
+            models.embeddings.iter().map(|file| (format!("the embedding {}", file.name), file.clone()));
+        loras.chain(embeddings).collect()
+    };
+    let (was, is) = (adapters(recipe), adapters(now));
+    for (said, file) in &was {
+        match is.iter().find(|(other, _)| other == said) {
+            None => list.push(format!("{said} of the recipe is not used")),
+            Some((_, other)) if other != file => {
+                list.push(format!("{said} is another file than the one that the recipe was made with"));
+            }
+            Some(_) => {}
+        }
     }
+    let more = is.iter().filter(|(said, _)| !was.iter().any(|(other, _)| other == said));
+    list.extend(more.map(|(said, _)| format!("{said} is none of the recipe's")));
     list
 }
 

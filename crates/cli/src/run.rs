@@ -89,6 +89,11 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
             warn(style, &missing);
         }
     }
+    if request.mask.is_some() && paths.is_none() {
+        bail!(
+            "--mask says what diffusion may change, and no diffusion runs here: leave it out, or see `clarifier models`"
+        );
+    }
     let mask = request.mask.as_deref().map(|mask| open(mask, &StoreKind::Memory)).transpose()?;
     let mask = mask.map(|mask| Rc::new(mask.raster));
     // A single picture is read before gigabytes of weights are.

@@ -1,11 +1,12 @@
 //! `--work-dir`: a folder that shows how a long run is doing, as the Clarifier script's did.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clarifier_raster::{Channels, Chroma, Depth, EncodeOptions, Format, Raster, StoreKind, save};
 use clarifier_tile::Size;
 use clarifier_upscale::{Event, Plan, Preview};
@@ -17,6 +18,8 @@ use crate::status::Status;
 
 const STATUS: &str = "processing_status.txt";
 const LOG: &str = "clarifier.log";
+/// The names of the tiles' pictures that runs made here, a line each: other files are never replaced.
+const OURS: &str = ".clarifier_previews";
 /// How often the status is written at most.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// Of the tiles' pictures, which are looked at once.
@@ -33,6 +36,8 @@ pub struct WorkDir {
     name: PathBuf,
     /// Whether a file could not be written; said once.
     complained: bool,
+    /// Pictures of tiles that this or an earlier run made.
+    ours: HashSet<String>,
 }
 
 impl WorkDir {
@@ -41,7 +46,9 @@ impl WorkDir {
         let context = || format!("--work-dir {}", folder.display());
         fs::create_dir_all(folder).with_context(context)?;
         let log = File::options().create(true).append(true).open(folder.join(LOG)).with_context(context)?;
+        let listed = fs::read_to_string(folder.join(OURS)).unwrap_or_default();
         let mut work = Self {
+            ours: listed.lines().map(str::to_owned).collect(),
             folder: folder.to_owned(),
             status: Status::new(),
             log,
@@ -124,10 +131,19 @@ impl WorkDir {
     }
 
     /// `<name>R1C1.jpg`: rows and columns from 1.
-    fn write_preview(&self, preview: &Preview) -> Result<()> {
-        let mut name = self.folder.join(&self.name).into_os_string();
+    fn write_preview(&mut self, preview: &Preview) -> Result<()> {
+        let mut name = self.name.clone().into_os_string();
         name.push(format!("R{}C{}.jpg", preview.row, preview.column));
-        let path = PathBuf::from(name);
+        let path = self.folder.join(&name);
+        let name = name.to_string_lossy().into_owned();
+        if !self.ours.contains(&name) {
+            if path.exists() {
+                bail!("{name} is there and no picture of a tile: it is left alone");
+            }
+            let mut list = File::options().create(true).append(true).open(self.folder.join(OURS))?;
+            writeln!(list, "{name}")?;
+            self.ours.insert(name);
+        }
         fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
         let size = Size::new(preview.width, preview.height);
         let pixels = preview.pixels.to_vec();

@@ -26,6 +26,17 @@ pub enum Chroma {
     Quarter,
 }
 
+impl Chroma {
+    /// `444`, `422` or `420`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "444",
+            Self::Half => "422",
+            Self::Quarter => "420",
+        }
+    }
+}
+
 /// How a file is written.
 #[derive(Debug, Clone)]
 pub struct EncodeOptions {

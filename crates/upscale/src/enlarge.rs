@@ -124,6 +124,12 @@ impl<'a> Enlarging<'a> {
         }
     }
 
+    /// The factor that the network is chosen by: circular sides may be up to 7 pixels longer than asked for.
+    fn factor(&self, from: Size, to: Size) -> f64 {
+        let spare = if self.wrap.x { 7 } else { 0 };
+        f64::from(to.width.saturating_sub(spare).max(1)) / f64::from(from.width)
+    }
+
     /// The part of the source that the part `needed` of a result of `size` depends on: all that its tiles
     /// see.
     pub fn source(&self, from: Size, size: Size, needed: Rect) -> Rect {
@@ -141,8 +147,7 @@ impl<'a> Enlarging<'a> {
         let (left, right) = axis(needed.x, needed.right(), from.width, size.width);
         let (top, bottom) = axis(needed.y, needed.bottom(), from.height, size.height);
         let seen = Rect::new(left, top, Size::new(right - left, bottom - top));
-        let factor = f64::from(size.width) / f64::from(from.width);
-        match self.enlarger.network(factor) {
+        match self.enlarger.network(self.factor(from, size)) {
             None => seen,
             Some(network) => grid(from).cover(seen).grown(network.reach(), from),
         }
@@ -162,7 +167,7 @@ impl<'a> Enlarging<'a> {
         needed: Rect,
         observe: Observer<'_>,
     ) -> Result<Raster, Error> {
-        let factor = f64::from(size.width) / f64::from(source.size().width);
+        let factor = self.factor(source.size(), size);
         let new = |size| Raster::new(self.scratch, size, Channels::Rgb, Depth::Sixteen);
         let Some(network) = self.enlarger.network(factor) else {
             let rgb = to_rgb(source, self.scratch)?;

@@ -11,7 +11,7 @@ const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 /// σ of the blur that sharpening takes away, in pixels.
 const SIGMA: f32 = 1.0;
 /// How far that blur is computed.
-const RADIUS: u32 = 3;
+pub(crate) const RADIUS: u32 = 3;
 /// Rows at a time.
 const BAND: u32 = 64;
 

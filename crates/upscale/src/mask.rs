@@ -34,7 +34,7 @@ impl Mask {
             grey.write(0, y, &Planes::new(rect.size, 1, luma))?;
         }
         let mut change = Raster::new(scratch, size, Channels::Grey, Depth::Eight)?;
-        // No kernel that overshoots: what is black stays black away from the border.
+        // What overshoots is cut off when it is written: black stays black away from the border.
         let filter = if size.width > from.width { Filter::Bicubic } else { Filter::Box };
         resize(&grey, &mut change, filter)?;
         Ok(Self { change, feather: settings.mask_feather })

@@ -136,6 +136,9 @@ pub async fn upscale(
         (None, _) => Some(part),
         (Some(mask), _) => mask.bounds()?.and_then(|bounds| bounds.common(part)),
     };
+    // Sharpening looks at neighbours.
+    let seen = if settings.sharpen > 0.0 { crate::finish::RADIUS } else { 0 };
+    let redrawn = redrawn.map(|part| part.grown(seen, size));
     let plain_plan = enlarger_steps(source.size(), settings.upscale_factor, &models.enlarger);
     let plan = match redrawn {
         Some(_) => stages(source.size(), settings.upscale_factor, settings.denoise_strength, job.seed),
@@ -154,12 +157,15 @@ pub async fn upscale(
         announce(observe, (index, plan.len()), stage)?;
         let before = picture.as_ref().unwrap_or(&source);
         let after = run.stage(models, before, index, stage, observe).await?;
-        if job.previews {
+        // Of a part, most tiles were never computed.
+        if job.previews && job.region.is_none() {
             previews(&after, settings, observe)?;
         }
         picture = Some(after);
     }
     let picture = picture.unwrap_or_else(|| unreachable!("there is at least one stage"));
+    // A mask that keeps all keeps it unsharpened too.
+    let sharpen = if mask.is_some() && redrawn.is_none() { 0.0 } else { settings.sharpen as f32 };
     let kept = match mask {
         Some(mask) if redrawn.is_some() => {
             // What the enlarger alone makes of the input.
@@ -175,8 +181,6 @@ pub async fn upscale(
         _ => None,
     };
     let kept = kept.as_ref().map(|(plain, mask)| (plain, mask));
-    // A mask that keeps all keeps it unsharpened too.
-    let sharpen = if job.mask.is_some() && redrawn.is_none() { 0.0 } else { settings.sharpen as f32 };
     Finish { input, picture: &picture, kept, part, sharpen, wrap }.write(output, &job.scratch)?;
     Ok(Report { seed: job.seed, stages: plan.len(), diffusion: redrawn.is_some() })
 }

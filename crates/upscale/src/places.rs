@@ -111,12 +111,14 @@ impl TilePrompts {
 pub struct Conditioning {
     general: Tensor<3>,
     places: Vec<(Place, Tensor<3>)>,
+    /// As the user wrote them.
+    names: Vec<String>,
 }
 
 impl Conditioning {
     /// Of two embeddings of the same length, `[1, tokens, 768]` each.
     pub fn new(negative: Tensor<3>, positive: Tensor<3>) -> Self {
-        Self { general: Tensor::cat(vec![negative, positive], 0), places: Vec::new() }
+        Self { general: Tensor::cat(vec![negative, positive], 0), places: Vec::new(), names: Vec::new() }
     }
 
     /// With these embeddings, `[2, tokens, 768]` each, for the places of `prompts`, in their order;
@@ -124,6 +126,7 @@ impl Conditioning {
     pub fn with_places(mut self, prompts: &TilePrompts, embeddings: Vec<Tensor<3>>, picture: Size) -> Self {
         let places = prompts.0.keys().filter_map(|place| Place::parse(place, picture));
         self.places = places.zip(embeddings).collect();
+        self.names = prompts.0.keys().cloned().collect();
         self
     }
 
@@ -131,8 +134,23 @@ impl Conditioning {
     /// embedding, then the prompt's. Of several places that the tile's centre is in, the smallest
     /// counts; a tile's own number before all. `grid` is what tiles are numbered by.
     pub fn at(&self, frame: Frame, grid: &TileGrid, rect: Rect) -> Tensor<3> {
+        match self.place_of(frame, grid, rect) {
+            Some(index) => self.places[index].1.clone(),
+            None => self.general.clone(),
+        }
+    }
+
+    /// The places that no tile of `grid` takes, as the user wrote them.
+    pub fn unused(&self, frame: Frame, grid: &TileGrid) -> Vec<&str> {
+        let taken: Vec<_> = grid.iter().filter_map(|tile| self.place_of(frame, grid, tile)).collect();
+        let names = self.names.iter().enumerate().filter(|(index, _)| !taken.contains(index));
+        names.map(|(_, name)| name.as_str()).collect()
+    }
+
+    /// The number of the place that a tile takes.
+    fn place_of(&self, frame: Frame, grid: &TileGrid, rect: Rect) -> Option<usize> {
         if self.places.is_empty() {
-            return self.general.clone();
+            return None;
         }
         let (left, top) = frame.corner(rect);
         let share = |start: i64, length: u32, side: u32| {
@@ -142,9 +160,9 @@ impl Conditioning {
         let core = frame.core();
         let centre = (share(left, rect.size.width, core.width), share(top, rect.size.height, core.height));
         let number = nearest(grid, rect);
-        let fits = self.places.iter().filter_map(|(place, text)| Some((place.fit(centre, number)?, text)));
-        let best = fits.min_by(|a, b| a.0.total_cmp(&b.0));
-        best.map_or_else(|| self.general.clone(), |(_, text)| text.clone())
+        let places = self.places.iter().enumerate();
+        let fits = places.filter_map(|(index, (place, _))| Some((place.fit(centre, number)?, index)));
+        fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, index)| index)
     }
 }
 
@@ -185,6 +203,9 @@ mod tests {
         // Three by three tiles.
         let (dog, half, corner) = (5.0, 14.0, 8.0);
         assert_eq!([at(0), at(1), at(2), at(5), at(8)], [0.0, dog, half, half, corner]);
+        assert!(conditioning.unused(frame, &grid).is_empty());
+        let coarse = TileGrid::new(frame.area(), Size::new(64, 64), 4).unwrap();
+        assert_eq!(conditioning.unused(frame, &coarse), ["60,60,40,40", "R1C2"]);
         // A tile that was moved keeps its number.
         let moved = Rect::new(grid.get(1).x - 3, 2, grid.tile());
         assert_eq!(number(&conditioning.at(frame, &grid, moved)), dog);

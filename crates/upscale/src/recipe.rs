@@ -26,6 +26,15 @@ pub struct Recipe {
     /// A file of noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<RecipeFile>,
+    /// Bits of each value of the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u8>,
+    /// Of a JPEG: quality, 1 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jpeg_quality: Option<u8>,
+    /// Of a JPEG: `444`, `422` or `420`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jpeg_chroma: Option<String>,
     /// Prompts of places.
     #[serde(default, skip_serializing_if = "TilePrompts::is_empty")]
     pub tile_prompts: TilePrompts,
@@ -111,6 +120,9 @@ mod tests {
             region: Some([1, 2, 3, 4]),
             mask: None,
             noise: None,
+            depth: Some(16),
+            jpeg_quality: Some(90),
+            jpeg_chroma: Some("420".into()),
             tile_prompts: TilePrompts::parse("R1C1: a cat").unwrap(),
         };
         assert_eq!(Recipe::from_json(&recipe.to_json()), Ok(recipe));

@@ -54,8 +54,11 @@ impl<'a> StageRun<'a> {
         Wrap::from(self.settings.seamless)
     }
 
-    /// The size that a stage works in: circular sides must be whole latents.
+    /// The size that a stage works in: circular sides that are redrawn must be whole latents.
     fn work_size(&self, stage: &Stage) -> Size {
+        if self.conditioning.is_none() {
+            return stage.to;
+        }
         let side = |length: u32, wraps: bool| if wraps { length.next_multiple_of(FACTOR) } else { length };
         Size::new(side(stage.to.width, self.wrap().x), side(stage.to.height, self.wrap().y))
     }
@@ -186,6 +189,15 @@ impl<'a> StageRun<'a> {
             let conditioning =
                 self.conditioning.as_ref().expect("prompts are embedded where there is a UNet");
             let hint = smooth.as_ref().unwrap_or(guess);
+            // Later stages have more tiles.
+            let unused = conditioning.unused(tiles.frame(), tiles.numbered());
+            if index + 1 == self.plan.len() && !unused.is_empty() {
+                let message = format!(
+                    "--tile-prompts: no tile has its centre in {}: nothing is said there",
+                    unused.join(" or ")
+                );
+                let _ = observe(crate::Event::Warning { message });
+            }
             let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles };
             let after = autoencoder.cover(needed.latents);
             redraw.run(diffusion, &mut canvas, solver, after, observe).await?;

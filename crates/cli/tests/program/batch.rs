@@ -217,3 +217,30 @@ fn the_status_tells_of_a_run_while_it_lasts() {
     assert_eq!(process.wait().unwrap().code(), Some(130));
     assert!(text().starts_with("state: cancelled\n"), "{}", text());
 }
+
+#[test]
+fn pictures_of_tiles_never_replace_the_users() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("wd");
+    std::fs::create_dir(&dir).unwrap();
+    for (name, width) in [("cat.png", 30), ("catR1C1.jpg", 41)] {
+        image::RgbImage::from_pixel(width, 20, image::Rgb([9, 99, 200])).save(dir.join(name)).unwrap();
+    }
+    let mine = std::fs::read(dir.join("catR1C1.jpg")).unwrap();
+    let args = ["upscale", "wd/cat.png", "--work-dir", "wd", "--device", "cpu", "--no-diffusion"];
+    let output = clarifier(home.path(), &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("catR1C1.jpg is there and no picture of a tile"), "{}", stderr(&output));
+    assert!(mine == std::fs::read(dir.join("catR1C1.jpg")).unwrap());
+    // A region has a name of its own.
+    let region = clarifier(home.path(), &[&args[..], &["--region", "0,0,8,8"]].concat());
+    assert!(region.status.success(), "{}", stderr(&region));
+    assert_eq!(image::image_dimensions(dir.join("cat_enhanced_full.png")).unwrap(), (60, 40));
+    assert_eq!(image::image_dimensions(dir.join("cat_enhanced_region.png")).unwrap(), (16, 16));
+    // A picture of a tile is replaced by a later run's.
+    std::fs::remove_file(dir.join("catR1C1.jpg")).unwrap();
+    for _ in 0..2 {
+        let again = clarifier(home.path(), &[&args[..], &["--overwrite"]].concat());
+        assert!(again.status.success() && !stderr(&again).contains("left alone"), "{}", stderr(&again));
+    }
+}

@@ -48,11 +48,7 @@ fn a_recipe_read_back_gives_the_same_bytes() {
             QUICK.iter().copied().filter(|arg| *arg != "--device" && *arg != "cpu").collect();
         let first = make(home.path(), name, &[&args[..], &quick].concat());
         let again = format!("again_{name}");
-        let mut repeat = vec!["--recipe", name];
-        // What is of the file, not of the picture.
-        if let Some(at) = args.iter().position(|arg| *arg == "--output-depth") {
-            repeat.extend(&args[at..at + 2]);
-        }
+        let repeat = vec!["--recipe", name];
         let second = make(home.path(), &again, &repeat);
         assert!(first == second, "{name}: {} and {} bytes differ", first.len(), second.len());
         // An option beside the recipe wins.
@@ -136,10 +132,56 @@ fn regions_and_files_of_prompts_are_checked_before_work() {
         (vec!["--region", "1,2,3"], 2, "--region \"1,2,3\""),
         (vec!["--tile-prompts", "bad.txt"], 2, "bad.txt: \"here\" is no place"),
         (vec!["--tile-prompts", "none.txt"], 2, "none.txt"),
-        (vec!["--mask", "none.png"], 1, "none.png"),
+        (vec!["--mask", "none.png", "--checkpoint", "tiny"], 1, "none.png"),
     ] {
         let output = clarifier(home.path(), &[&["upscale", "in.png", "--device", "cpu"], &args[..]].concat());
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(says), "{args:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn a_recipes_embeddings_and_folders_are_found_or_missed() {
+    let home = home();
+    let embedding = clarifier_tests::fixture("prompts");
+    let file = std::fs::read_dir(&embedding).unwrap().map(|e| e.unwrap().path());
+    let file = file.filter(|p| p.extension().is_some_and(|e| e == "safetensors")).min().unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let stem = file.file_stem().unwrap().to_str().unwrap().to_owned();
+    std::fs::create_dir(home.path().join("elsewhere")).unwrap();
+    std::fs::copy(&file, home.path().join("elsewhere").join(&name)).unwrap();
+    let given = format!("elsewhere/{name}");
+    let prompt = format!("blurry, {stem}");
+    let models = [&QUICK[..2], &QUICK[4..]].concat();
+    let first = make(
+        home.path(),
+        "e.png",
+        &[&models[..], &["--embedding", &given, "--negative-prompt", &prompt]].concat(),
+    );
+    let run = |args: &[&str]| {
+        clarifier(home.path(), &[&["upscale", "in.png", "--device", "cpu", "-o", "e2.png"], args].concat())
+    };
+    let without = run(&["--recipe", "e.png"]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(stderr(&without).contains(&format!("needs the embedding {name}")), "{}", stderr(&without));
+    // The networks' folder elsewhere, named once, its ControlNet in it.
+    std::fs::rename(home.path().join("tiny"), home.path().join("elsewhere/tiny")).unwrap();
+    let with = run(&["--recipe", "e.png", "--embedding", &given, "--checkpoint", "elsewhere/tiny"]);
+    assert!(with.status.success(), "{}", stderr(&with));
+    assert!(first == std::fs::read(home.path().join("e2.png")).unwrap());
+}
+
+#[test]
+fn a_region_can_be_taken_back_and_masks_need_diffusion() {
+    let home = home();
+    let models = [&QUICK[..2], &QUICK[4..]].concat();
+    make(home.path(), "part.png", &[&models[..], &["--region", "3,5,20,15", "--seed", "4"]].concat());
+    make(home.path(), "all.png", &["--recipe", "part.png", "--region", "all"]);
+    let size = |name: &str| image::image_dimensions(home.path().join(name)).unwrap();
+    assert_eq!((size("part.png"), size("all.png")), ((40, 30), (80, 52)));
+    let masked = clarifier(
+        home.path(),
+        &["upscale", "in.png", "--device", "cpu", "--no-diffusion", "--mask", "mask.png", "-o", "no.png"],
+    );
+    assert!(stderr(&masked).contains("--mask says what diffusion may change"), "{}", stderr(&masked));
 }
