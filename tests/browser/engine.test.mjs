@@ -110,24 +110,31 @@ test("the whole recipe on WebGPU gives the program's picture, and a cancelled ru
   await withEngine(async (page) => {
     assert.equal((await chooseTiny(page, "gpu")).diffusion, true);
     const wanted = { settings };
+    const first = await page.evaluate(async ([photograph, wanted, expected]) => {
+      const done = await enlarge(photograph, wanted);
+      return { ...done, blob: null, ...(await compare(done.blob, expected)) };
+    }, [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`]);
+    t.diagnostic(`${first.psnr.toFixed(1)} dB, ${first.seconds.toFixed(1)} s`);
+    assert.ok(first.psnr >= 45, `${first.psnr} dB`);
+    // Not the first run: there the browser is busy with compiling.
     const cancelled = await page.evaluate(async ([photograph, wanted]) => {
+      heard.length = 0;
       const running = enlarge(photograph, wanted).then(() => "done", (error) => error.message);
-      while (!heard.some(({ phase }) => phase === "encode")) await new Promise((go) => setTimeout(go, 20));
+      while (!heard.some(({ phase }) => phase === "diffuse")) await new Promise((go) => setTimeout(go, 10));
       const begun = performance.now();
       ask("cancel");
-      return { message: await running, seconds: (performance.now() - begun) / 1000, loads: heard.filter(({ event }) => event === "load").length };
+      return { message: await running, seconds: (performance.now() - begun) / 1000 };
     }, [`fixtures/${PHOTOGRAPH}`, wanted]);
     t.diagnostic(`cancelled after ${cancelled.seconds.toFixed(2)} s`);
     assert.equal(cancelled.message, "cancelled");
     assert.ok(cancelled.seconds < 1, `${cancelled.seconds} s`);
-    const result = await page.evaluate(async ([photograph, wanted, expected]) => {
+    const again = await page.evaluate(async ([photograph, wanted, expected]) => {
       const done = await enlarge(photograph, wanted);
-      const loads = heard.filter(({ event }) => event === "load").length;
-      return { ...done, blob: null, loads, ...(await compare(done.blob, expected)) };
+      const events = [...new Set(heard.map(({ event }) => event))];
+      return { events, ...(await compare(done.blob, expected)) };
     }, [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`]);
-    t.diagnostic(`${result.psnr.toFixed(1)} dB, ${result.seconds.toFixed(1)} s`);
-    assert.equal(result.loads, cancelled.loads, "no weights were loaded again");
-    assert.ok(result.psnr >= 45, `${result.psnr} dB`);
+    assert.deepEqual([again.events.includes("tile"), again.events.includes("load")], [true, false], "no weights were loaded again");
+    assert.equal(again.psnr, first.psnr);
   });
 });
 
