@@ -104,30 +104,37 @@ test("the whole recipe on the processor gives the program's picture, from files 
 });
 
 test("the whole recipe on WebGPU gives the program's picture, and a cancelled run leaves the weights", { timeout: 9 * MINUTES }, async (t) => {
-  const settings = { upscale_factor: 1, tile_width: 8, tile_height: 8, tile_overlap: 4, num_inference_steps: 3 };
-  const region = [0, 0, 40, 40];
-  const small = join(fixtures, PHOTOGRAPH);
-  const expected = await shop.enlarge(small, { name: "region", values: settings }, ...tiny(shop.path), "--region", region.join(","));
+  // Two tiles, one step: a software GPU takes its time.
+  const settings = { upscale_factor: 1, tile_width: 8, tile_height: 10, tile_overlap: 4, num_inference_steps: 2, denoise_strength: 0.5 };
+  const expected = await shop.enlarge(join(fixtures, PHOTOGRAPH), { name: "gpu", values: settings }, ...tiny(shop.path));
   await withEngine(async (page) => {
     assert.equal((await chooseTiny(page, "gpu")).diffusion, true);
-    const wanted = { settings, region };
+    const wanted = { settings };
+    const first = await page.evaluate(async ([photograph, wanted, expected]) => {
+      const done = await enlarge(photograph, wanted);
+      return { ...done, blob: null, ...(await compare(done.blob, expected)) };
+    }, [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`]);
+    t.diagnostic(`${first.psnr.toFixed(1)} dB, ${first.seconds.toFixed(1)} s`);
+    assert.ok(first.psnr >= 45, `${first.psnr} dB`);
+    // Not the first run: there the browser is busy with compiling.
     const cancelled = await page.evaluate(async ([photograph, wanted]) => {
+      heard.length = 0;
       const running = enlarge(photograph, wanted).then(() => "done", (error) => error.message);
-      while (!heard.some(({ phase, done }) => phase === "diffuse" && done === 1)) await new Promise((go) => setTimeout(go, 20));
+      while (!heard.some(({ phase }) => phase === "diffuse")) await new Promise((go) => setTimeout(go, 10));
       const begun = performance.now();
       ask("cancel");
-      return { message: await running, seconds: (performance.now() - begun) / 1000, loads: heard.filter(({ event }) => event === "load").length };
+      return { message: await running, seconds: (performance.now() - begun) / 1000 };
     }, [`fixtures/${PHOTOGRAPH}`, wanted]);
     t.diagnostic(`cancelled after ${cancelled.seconds.toFixed(2)} s`);
     assert.equal(cancelled.message, "cancelled");
-    const result = await page.evaluate(async ([photograph, wanted, expected]) => {
+    assert.ok(cancelled.seconds < 1, `${cancelled.seconds} s`);
+    const again = await page.evaluate(async ([photograph, wanted, expected]) => {
       const done = await enlarge(photograph, wanted);
-      const loads = heard.filter(({ event }) => event === "load").length;
-      return { ...done, blob: null, loads, ...(await compare(done.blob, expected)) };
+      const events = [...new Set(heard.map(({ event }) => event))];
+      return { events, ...(await compare(done.blob, expected)) };
     }, [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`]);
-    t.diagnostic(`${result.psnr.toFixed(1)} dB, ${result.seconds.toFixed(1)} s`);
-    assert.equal(result.loads, cancelled.loads, "no weights were loaded again");
-    assert.ok(result.psnr >= 45, `${result.psnr} dB`);
+    assert.deepEqual([again.events.includes("tile"), again.events.includes("load")], [true, false], "no weights were loaded again");
+    assert.equal(again.psnr, first.psnr);
   });
 });
 

@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 cargo xtask test        all tests, as CI runs them (scripts/test)
+cargo xtask web         the page as a static folder, dist/ (scripts/web)
 cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
 cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     };
     let done = match task.as_str() {
         "test" => run("scripts/test", &[]),
+        "web" => run("scripts/web", &[]),
         "full-size" => run(
             "cargo",
             &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],

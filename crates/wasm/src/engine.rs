@@ -1,12 +1,15 @@
 //! What stays between commands, and how events leave.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::pin::pin;
+use std::task::{Poll, Waker};
 
 use clarifier_model::files::Source;
 use clarifier_raster::Raster;
 use clarifier_upscale::device::{Backend, DeviceChoice};
-use clarifier_upscale::{DiffusionPaths, Event, Models, UpscalerChoice};
+use clarifier_upscale::{DiffusionPaths, Error, Event, Models, UpscalerChoice};
 use js_sys::{Function, Uint8Array};
 use wasm_bindgen::JsValue;
 
@@ -35,12 +38,36 @@ thread_local! {
     /// Only borrowed between awaits.
     pub static ENGINE: RefCell<Engine> = RefCell::default();
     /// Whether what runs is to stop.
-    pub static CANCELLED: Cell<bool> = const { Cell::new(false) };
+    static CANCELLED: Cell<bool> = const { Cell::new(false) };
+    /// What runs, if it waits.
+    static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Stop what runs.
+pub fn cancel() {
+    CANCELLED.set(true);
+    if let Some(waiting) = WAITING.take() {
+        waiting.wake();
+    }
+}
+
+/// What `work` gives, or that it was cancelled: at once where it waits for a GPU, which may have much to
+/// do still, else at the next event.
+pub async fn cancellable<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    CANCELLED.set(false);
+    poll_fn(|context| {
+        if CANCELLED.get() {
+            return Poll::Ready(Err(Error::Cancelled));
+        }
+        WAITING.set(Some(context.waker().clone()));
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 /// An observer that tells the worker: an event as JSON, and its pixels if it has any.
 pub fn teller(tell: &Function) -> impl FnMut(Event) -> ControlFlow<()> {
-    CANCELLED.set(false);
     move |event| {
         let pixels = match &event {
             Event::Preview(preview) => JsValue::from(Uint8Array::from(&preview.pixels[..])),

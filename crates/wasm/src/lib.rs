@@ -5,6 +5,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod browser;
+mod constructors;
 mod describe;
 mod engine;
 mod models;
@@ -29,6 +30,7 @@ fn failed(error: impl std::fmt::Display) -> JsError {
 /// Called once, before all others.
 #[wasm_bindgen(start)]
 pub fn start() {
+    constructors::call();
     std::panic::set_hook(Box::new(|panic| browser::log_error(&panic.to_string())));
 }
 
@@ -80,8 +82,8 @@ pub fn save_bytes(format: &str, quality: u8) -> Answer<Vec<u8>> {
     save::to_memory(format, quality)
 }
 
-/// The command `cancel`: what runs stops at the next tile or tensor.
+/// The command `cancel`: what runs stops.
 #[wasm_bindgen]
 pub fn cancel() {
-    engine::CANCELLED.set(true);
+    engine::cancel();
 }

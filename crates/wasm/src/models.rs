@@ -11,7 +11,7 @@ use serde_json::json;
 use wasm_bindgen::JsCast;
 
 use crate::browser::{Blob, UsersFile};
-use crate::engine::{ENGINE, Loaded, teller};
+use crate::engine::{ENGINE, Loaded, cancellable, teller};
 use crate::{Answer, failed};
 
 /// What the page chose; files are numbers.
@@ -128,7 +128,7 @@ pub async fn choose(choice: &str, files: &Array, ids: &[String], tell: &Function
         };
         Ok::<_, Error>(Models { backend: backend.clone(), enlarger, diffusion })
     };
-    let models = loading.await.map_err(failed)?;
+    let models = cancellable(loading).await.map_err(failed)?;
     let name = match &upscaler {
         UpscalerChoice::Lite => "lite".to_owned(),
         UpscalerChoice::Lanczos => "lanczos".to_owned(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::browser::{Blob, UsersFile};
-use crate::engine::{ENGINE, Loaded, teller};
+use crate::engine::{ENGINE, Loaded, cancellable, teller};
 use crate::{Answer, failed};
 
 /// What the page wants done.
@@ -116,8 +116,9 @@ pub async fn upscale(
     });
     let Some(mut loaded) = loaded else { return Err(failed("no models are loaded")) };
     let models = &mut loaded.models;
-    let done =
-        clarifier_upscale::upscale(models, &input, &mut result, &settings, &job, &mut teller(tell)).await;
+    let observe = &mut teller(tell);
+    let running = clarifier_upscale::upscale(models, &input, &mut result, &settings, &job, observe);
+    let done = cancellable(running).await;
     // Also after a failure: what is loaded stays.
     ENGINE.with_borrow_mut(|engine| engine.loaded = Some(loaded));
     let report = done.map_err(failed)?;

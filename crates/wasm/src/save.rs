@@ -33,8 +33,8 @@ pub fn pixels(x: u32, y: u32, width: u32, height: u32) -> Answer<Vec<u8>> {
         let mut bytes = vec![u8::MAX; 4 * width as usize * height as usize];
         let alpha = (result.channels() == Channels::Rgba).then(|| planes.plane(3));
         for (at, pixel) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            for channel in 0..3 {
-                pixel[channel] = level(rgb.plane(channel)[at]);
+            for (channel, value) in pixel[..3].iter_mut().enumerate() {
+                *value = level(rgb.plane(channel)[at]);
             }
             if let Some(alpha) = alpha {
                 pixel[3] = level(alpha[at]);
