@@ -177,7 +177,7 @@ fn diffusion_tiles_leave_no_seam() {
     let start = smooth_latents(diffusion);
     let mut ratio = |window, overlap, jitter| border_gradient(diffusion, &start, (window, overlap, jitter));
     let feather = ratio(Settings::default().tile_window, 8, false);
-    assert!((feather - 1.0).abs() < 0.02, "{feather}");
+    assert!((feather - 1.0).abs() < 0.05, "{feather}");
     // Even with the window that shows most, borders that move leave little where they were.
     let (still, moving) = (ratio(TileWindow::Uniform, 8, false), ratio(TileWindow::Uniform, 8, true));
     assert!(moving < 1.0 + 0.5 * (still - 1.0), "{still} {moving}");

@@ -121,8 +121,14 @@ fn the_work_folder_shows_the_run() {
     let run =
         clarifier(home.path(), &[&FAST[..], &["cat.png", "--work-dir", "work", "--json"], &tiles].concat());
     assert!(run.status.success(), "{}", stderr(&run));
-    let expected =
-        ["catR1C1.jpg", "catR1C2.jpg", "cat_enhanced_full.png", "clarifier.log", "processing_status.txt"];
+    let expected = [
+        ".clarifier_previews",
+        "catR1C1.jpg",
+        "catR1C2.jpg",
+        "cat_enhanced_full.png",
+        "clarifier.log",
+        "processing_status.txt",
+    ];
     assert_eq!(files(&at("work")), expected);
     let result = image::open(at("work/cat_enhanced_full.png")).unwrap().to_rgb8();
     let tile = image::open(at("work/catR1C2.jpg")).unwrap().to_rgb8();
