@@ -18,6 +18,8 @@ use crate::frame::Frame;
 use crate::models::read;
 use crate::{Canvas, Diffusion, Error, Observer, Phase, VaeStatistics};
 
+/// Pixels of a latent, which [`crate::Models::load`] makes sure of.
+pub(crate) const FACTOR: u32 = 8;
 /// Least overlap of the tiles, in latents: beyond it, what a tile lacks at its border no longer shows.
 const OVERLAP: u32 = 8;
 /// How many places the statistics are sampled at, in each direction.

@@ -6,6 +6,7 @@
 use clarifier_model::files::{Source, TensorFile};
 use clarifier_tile::{Rect, Size};
 
+use crate::autoencode::{FACTOR, latent_size};
 use crate::brownian;
 
 /// The multipliers and Weyl constants of Philox 4×32 (Salmon et al. 2011, "Parallel random numbers: as
@@ -169,7 +170,7 @@ pub enum NoiseError {
 /// [`NoiseError`].
 pub fn check_noise_file(file: impl Into<Source>, result: Size) -> Result<(), NoiseError> {
     // What SD 1.5's autoencoder makes of a picture.
-    let area = crate::autoencode::latent_size(result, 8);
+    let area = latent_size(result, FACTOR);
     open(file.into(), [4, area.height as usize, area.width as usize]).map(drop)
 }
 

@@ -3,6 +3,7 @@
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
+use crate::autoencode::{FACTOR, latent_size};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
 use crate::pipeline::{enlarger_steps, source_size};
@@ -113,7 +114,7 @@ impl Plan {
         let mut scratch = 0;
         let half = backend.dtype == burn::tensor::DType::F16;
         let planned = stages.iter().map(|stage| {
-            let latents = crate::autoencode::latent_size(stage.to, 8);
+            let latents = latent_size(stage.to, FACTOR);
             let tile = Size::new(settings.tile_width, settings.tile_height);
             let grid =
                 TileGrid::new(latents, tile, settings.tile_overlap.min(tile.width.min(tile.height) - 1));

@@ -7,11 +7,8 @@ use clarifier_raster::Raster;
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
-use crate::autoencode::latent_size;
+use crate::autoencode::{FACTOR, latent_size};
 use crate::{Error, Event, Observer, Settings};
-
-/// Pixels of a latent.
-const FACTOR: u32 = 8;
 
 /// A tile of diffusion as it looks in a stage's result.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use clarifier_raster::{Filter, Raster, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 
-use crate::autoencode::{Autoencoder, Statistics, latent_size};
+use crate::autoencode::{Autoencoder, FACTOR, Statistics, latent_size};
 use crate::enlarge::Enlarging;
 use crate::lock::{Lows, REACH};
 use crate::tiles::StepTiles;
@@ -12,9 +12,6 @@ use crate::{
     StepNoise, noise, noise_from_file,
 };
 
-/// Pixels of a latent.
-const FACTOR: u32 = 8;
-
 /// The stages of a run.
 pub(crate) struct StageRun<'a> {
     settings: &'a Settings,
@@ -22,10 +19,11 @@ pub(crate) struct StageRun<'a> {
     plan: &'a [Stage],
     /// The part of the last stage's result that is wanted.
     part: Rect,
+    /// None if nothing is redrawn.
     conditioning: Option<Conditioning>,
     /// What each stage must get right, in pixels of its result.
     needed: Vec<Needed>,
-    statistics: Option<Statistics>,
+    statistics: Statistics,
 }
 
 /// What a stage must get right, in pixels of its result.
@@ -47,7 +45,15 @@ impl<'a> StageRun<'a> {
         part: Rect,
         conditioning: Option<Conditioning>,
     ) -> Self {
-        Self { settings, job, plan, part, conditioning, needed: Vec::new(), statistics: None }
+        Self {
+            settings,
+            job,
+            plan,
+            part,
+            conditioning,
+            needed: Vec::new(),
+            statistics: Statistics::default(),
+        }
     }
 
     fn wrap(&self) -> Wrap {
@@ -76,11 +82,6 @@ impl<'a> StageRun<'a> {
         Solver::new(self.settings, stage.strength, StepNoise { seed: stage.seed, area })
     }
 
-    /// Whether diffusion follows the enlarger: there are networks, and something for them to do.
-    fn redraws(&self, models: &Models) -> bool {
-        models.diffusion.is_some() && self.conditioning.is_some()
-    }
-
     /// Find out, from the last stage backwards, what each must get right.
     pub fn prepare(&mut self, models: &Models) {
         let whole = |size: Size| Rect::new(0, 0, size);
@@ -92,13 +93,14 @@ impl<'a> StageRun<'a> {
             if self.wrap() != Wrap::NONE {
                 part = whole(work);
             }
-            let needed = if self.redraws(models) {
+            let needed = if self.conditioning.is_some() {
                 let held = if self.settings.colour_lock > 0.0 { part.grown(REACH, work) } else { part };
                 let latents = in_latents(held);
                 let autoencoder = self.autoencoder(stage);
                 let steps = self.solver(stage).evaluations();
                 let (_, start) = self.tiles(stage).needed(steps, autoencoder.cover(latents));
-                let guess = clipped(autoencoder.cover(start).times(FACTOR), work).hull(held);
+                // The last latents may reach over the picture's end.
+                let guess = autoencoder.cover(start).times(FACTOR).grown(0, work).hull(held);
                 // All tiles take their statistics from the first stage's whole guess.
                 let guess = if index == 0 { whole(work) } else { guess };
                 Needed { guess, latents, start }
@@ -160,10 +162,10 @@ impl<'a> StageRun<'a> {
         if index == 0 && self.plan.iter().any(|stage| self.autoencoder(stage).is_divided()) {
             let kind = settings.vae_statistics;
             let measured = Statistics::measure(backend, diffusion, guess, settings.vae_tile, kind);
-            self.statistics = Some(measured.await?);
+            self.statistics = measured.await?;
         }
         let mut autoencoder = self.autoencoder(stage);
-        autoencoder.statistics = self.statistics.clone().unwrap_or_default();
+        autoencoder.statistics = self.statistics.clone();
         let (solver, tiles) = (self.solver(stage), self.tiles(stage));
         let mut canvas = autoencoder.encode(backend, diffusion, guess, needed.start, observe).await?;
         if solver.evaluations() > 0 {
@@ -190,13 +192,15 @@ impl<'a> StageRun<'a> {
                 self.conditioning.as_ref().expect("prompts are embedded where there is a UNet");
             let hint = smooth.as_ref().unwrap_or(guess);
             // Later stages have more tiles.
-            let unused = conditioning.unused(tiles.frame(), tiles.numbered());
-            if index + 1 == self.plan.len() && !unused.is_empty() {
-                let message = format!(
-                    "--tile-prompts: no tile has its centre in {}: nothing is said there",
-                    unused.join(" or ")
-                );
-                let _ = observe(crate::Event::Warning { message });
+            if index + 1 == self.plan.len() {
+                let unused = conditioning.unused(tiles.frame(), tiles.numbered());
+                if !unused.is_empty() {
+                    let message = format!(
+                        "--tile-prompts: no tile has its centre in {}: nothing is said there",
+                        unused.join(" or ")
+                    );
+                    let _ = observe(crate::Event::Warning { message });
+                }
             }
             let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles };
             let after = autoencoder.cover(needed.latents);
@@ -211,10 +215,4 @@ fn in_latents(pixels: Rect) -> Rect {
     let (x, y) = (pixels.x / FACTOR, pixels.y / FACTOR);
     let size = Size::new(pixels.right().div_ceil(FACTOR) - x, pixels.bottom().div_ceil(FACTOR) - y);
     Rect::new(x, y, size)
-}
-
-/// As much of `rect` as is inside `area`.
-fn clipped(rect: Rect, area: Size) -> Rect {
-    let (right, bottom) = (rect.right().min(area.width), rect.bottom().min(area.height));
-    Rect::new(rect.x, rect.y, Size::new(right - rect.x, bottom - rect.y))
 }
