@@ -27,4 +27,4 @@ pub use planes::Planes;
 pub use raster::{Channels, Depth, Raster, RasterError, Wrap};
 pub use resize::{Filter, resize, resize_planes, resize_wrapped};
 pub use save::{SaveError, save};
-pub use store::{ByteStore, FileStore, MemoryStore, StoreKind};
+pub use store::{ByteStore, FileStore, Folder, MemoryStore, StoreKind};

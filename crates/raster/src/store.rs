@@ -1,8 +1,11 @@
 //! Where a picture's bytes are kept.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A fixed number of bytes, read and written at any position.
 pub trait ByteStore: Send {
@@ -17,6 +20,54 @@ pub trait ByteStore: Send {
     /// # Errors
     /// If the device fails or is full, or the range is outside the store.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// When this returns, all that was written will be there again after a crash or a power cut, if the store
+    /// is of a kind that outlives the program.
+    ///
+    /// # Errors
+    /// If the device fails or is full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Named stores that outlive the program: a folder on a disk, or of a browser's own files.
+pub trait Folder: fmt::Debug + Send + Sync {
+    /// A store of `length` zeros under `name`, in place of what was there.
+    ///
+    /// # Errors
+    /// If the device fails or has no room.
+    fn create(&self, name: &str, length: u64) -> io::Result<Box<dyn ByteStore>>;
+
+    /// The store under `name`, and its length, if there is one.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn open(&self, name: &str) -> io::Result<Option<(Box<dyn ByteStore>, u64)>>;
+
+    /// Keep `bytes` under `name`: a reader finds the old ones or these, never a part, whatever happens meanwhile.
+    ///
+    /// # Errors
+    /// If the device fails or has no room; then the old ones are there.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// What [`Self::replace`] keeps under `name`, if anything.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// Forget `name`, if it is there.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// All names that are there, in no order.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn names(&self) -> io::Result<Vec<String>>;
 }
 
 /// `length` zeros, or an error where memory does not suffice.
@@ -91,13 +142,54 @@ impl ByteStore for FileStore {
     }
 }
 
+/// A store of a folder that goes when it is dropped.
+struct ScratchStore {
+    /// None only while it is dropped.
+    store: Option<Box<dyn ByteStore>>,
+    folder: Arc<dyn Folder>,
+    name: String,
+}
+
+impl ScratchStore {
+    fn new(folder: &Arc<dyn Folder>, length: u64) -> io::Result<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let name = format!("scratch-{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let store = Some(folder.create(&name, length)?);
+        Ok(Self { store, folder: folder.clone(), name })
+    }
+
+    fn gone() -> io::Error {
+        io::ErrorKind::NotFound.into()
+    }
+}
+
+impl ByteStore for ScratchStore {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.store.as_ref().ok_or_else(Self::gone)?.read_at(offset, into)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.store.as_mut().ok_or_else(Self::gone)?.write_at(offset, bytes)
+    }
+}
+
+impl Drop for ScratchStore {
+    fn drop(&mut self) {
+        self.store = None;
+        // What cannot be removed now is found by its name later.
+        let _ = self.folder.remove(&self.name);
+    }
+}
+
 /// Which store a new picture gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum StoreKind {
     /// Memory.
     Memory,
     /// A nameless file in this folder.
     File(PathBuf),
+    /// A store `scratch-<number>` of this folder, removed with the picture.
+    Folder(Arc<dyn Folder>),
 }
 
 impl StoreKind {
@@ -109,11 +201,13 @@ impl StoreKind {
         Ok(match self {
             Self::Memory => Box::new(MemoryStore::new(length)?),
             Self::File(folder) => Box::new(FileStore::new(folder, length)?),
+            Self::Folder(folder) => Box::new(ScratchStore::new(folder, length)?),
         })
     }
+
     /// A store of these bytes.
     pub(crate) fn filled(&self, bytes: Vec<u8>) -> io::Result<Box<dyn ByteStore>> {
-        if *self == Self::Memory {
+        if matches!(self, Self::Memory) {
             return Ok(Box::new(MemoryStore(bytes)));
         }
         let mut store = self.create(bytes.len() as u64)?;
