@@ -55,7 +55,7 @@ pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
 pub use settings::{
     ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError, SolverKind,
-    StrengthMode, TileWindow, VaeStatistics,
+    StrengthMode, TileWindow, VaeStatistics, description,
 };
 pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};

@@ -1,37 +1,4 @@
-// Chromium with a software GPU, and what every test holds: nothing in the console, nothing failed, nothing asked of anyone else.
-import { chromium } from "playwright-core";
-
-const ARGS = [
-  "--no-sandbox",
-  "--enable-unsafe-webgpu",
-  "--use-webgpu-adapter=swiftshader",
-  "--disable-gpu-watchdog",
-  "--disable-dev-shm-usage",
-];
-
-export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-
-/** A browser; without `gpu` one that has no WebGPU. */
-export const launch = ({ gpu = true } = {}) =>
-  chromium.launch({ executablePath: CHROMIUM, args: gpu ? ARGS : ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
-
-/** A page at `url`; `complaints` is what must stay empty. */
-export async function visit(browser, url) {
-  const context = await browser.newContext({ acceptDownloads: true });
-  const page = await context.newPage();
-  const complaints = [];
-  const { origin } = new URL(url);
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(`console: ${message.text()}`));
-  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-  context.on("requestfailed", (request) => complaints.push(`failed: ${request.url()}`));
-  context.on("response", (response) => response.status() >= 400 && complaints.push(`${response.status()}: ${response.url()}`));
-  context.on("request", (request) => {
-    const there = request.url();
-    if (!there.startsWith(origin) && !/^(blob|data):/.test(there)) complaints.push(`elsewhere: ${there}`);
-  });
-  await page.goto(url);
-  return { page, complaints, close: () => context.close() };
-}
+// An engine of its own in a page, without the page: the worker as `web/README.md` describes it.
 
 /** In the page: `ask(name, argument)` of a worker of our own, which notes events in `heard`. */
 export const startEngine = (page) =>
@@ -50,7 +17,9 @@ export const startEngine = (page) =>
       if ("error" in data) reject(new Error(data.error));
       else resolve(data.value);
     });
-    worker.addEventListener("error", (event) => pending.forEach(({ reject }) => reject(new Error(`the worker died: ${event.message}`))));
+    worker.addEventListener("error", (event) =>
+      pending.forEach(({ reject }) => reject(new Error(`the worker died: ${event.message}`))),
+    );
     globalThis.ask = (name, ...args) =>
       new Promise((resolve, reject) => {
         pending.set(next, { resolve, reject });
@@ -69,7 +38,7 @@ export const startEngine = (page) =>
       context.drawImage(bitmap, 0, 0);
       return { width, height, pixels: context.getImageData(0, 0, width, height).data.buffer };
     };
-      /** Run on a picture that the server has; what the engine answers, and the file that it is saved as. */
+    /** Run on a picture that the server has; what the engine answers, and the file that it is saved as. */
     globalThis.enlarge = async (path, wanted, format = "png") => {
       const whole = { settings: {}, seed: 7, region: null, noise: null, tilePrompts: "" };
       const done = await ask("upscale", { ...(await picture(path)), ...whole, ...wanted });
@@ -85,7 +54,8 @@ export const startEngine = (page) =>
         return context.getImageData(0, 0, bitmap.width, bitmap.height);
       };
       const [a, b] = [await levels(blob), await levels(await file(path))];
-      if (a.width !== b.width || a.height !== b.height) throw new Error(`${a.width} × ${a.height}, not ${b.width} × ${b.height}`);
+      if (a.width !== b.width || a.height !== b.height)
+        throw new Error(`${a.width} × ${a.height}, not ${b.width} × ${b.height}`);
       let [near, squares, count] = [0, 0, 0];
       for (let i = 0; i < a.data.length; i += 4) {
         const off = [0, 1, 2].map((channel) => Math.abs(a.data[i + channel] - b.data[i + channel]));
@@ -99,5 +69,13 @@ export const startEngine = (page) =>
     };
     /** What `models` takes: the enlarger alone, but for what is given. */
     globalThis.choose = (given) =>
-      ask("models", { upscaler: "lite", checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [], ...given });
+      ask("models", {
+        upscaler: "lite",
+        checkpoint: null,
+        controlnet: null,
+        vae: null,
+        loras: [],
+        embeddings: [],
+        ...given,
+      });
   });

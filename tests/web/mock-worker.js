@@ -60,7 +60,7 @@ const commands = {
   async describe() {
     await wait(Number(options.get("late") ?? 0));
     if (mode === "broken") throw new Error("the settings cannot be described");
-    const answer = await fetch(new URL("../tests/page/describe.json", self.location.href));
+    const answer = await fetch(new URL("../tests/web/describe.json", self.location.href));
     return answer.json();
   },
   async adapter() {
