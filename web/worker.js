@@ -121,6 +121,9 @@ const commands = {
   models,
   plan: (wanted) => JSON.parse(engine.plan(JSON.stringify(wanted))),
   upscale,
+  // Nothing is kept of a run yet.
+  unfinished: () => null,
+  discard: () => null,
   pixels: ({ x, y, width, height }) => engine.pixels(x, y, width, height).buffer,
   save,
 };

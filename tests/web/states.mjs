@@ -54,6 +54,18 @@ export const states = {
       await runThrough(page);
     },
   },
+  interrupted: {
+    worker: "pace=700",
+    act: async (page) => {
+      page.on("dialog", (dialog) => dialog.accept());
+      await sample(page);
+      await chooseModels(page);
+      await start(page).click();
+      await page.locator(".progress-row:visible").first().waitFor();
+      await page.reload();
+      await page.locator("#unfinished:visible").waitFor();
+    },
+  },
   failed: {
     worker: "mode=fails",
     act: async (page) => {
