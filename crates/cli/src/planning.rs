@@ -87,6 +87,9 @@ impl Planning<'_> {
             plan.peak_memory / 1_000_000,
             plan.scratch / 1_000_000
         );
+        if self.request.work_dir.is_some() {
+            println!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));
+        }
         if let Some(seconds) = seconds {
             println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
         }

@@ -76,6 +76,12 @@ impl Enlarger {
         }
     }
 
+    /// The size of what its network makes of a picture, which is then brought to `to`; none without a network.
+    pub(crate) fn enlarged(&self, from: Size, to: Size) -> Option<Size> {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        self.network(factor).map(|network| from.times(network.scale() as u32))
+    }
+
     /// Operations that it takes, of which a multiplication and an addition are two; about.
     pub fn operations(&self, from: Size, to: Size) -> f64 {
         let factor = f64::from(to.width) / f64::from(from.width);

@@ -14,6 +14,7 @@
 mod identity;
 mod ledger;
 mod record;
+mod room;
 mod values;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use clarifier_raster::Folder;
 pub(crate) use identity::identity;
 pub(crate) use ledger::{Ledger, Unit};
 pub(crate) use record::At;
+pub(crate) use room::room;
 pub(crate) use values::Values;
 
 use crate::RecipeModels;
