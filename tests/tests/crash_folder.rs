@@ -22,6 +22,8 @@ struct State {
     /// Calls that are still answered.
     left: usize,
     calls: usize,
+    /// The most bytes that its stores had, without what is replaced as a whole.
+    peak: u64,
     /// From the first call that was not answered.
     is_off: bool,
     /// Removed names may come back.
@@ -112,6 +114,11 @@ impl CrashFolder {
         }
     }
 
+    /// The most bytes that its stores had at once.
+    pub fn peak(&self) -> u64 {
+        self.state().peak
+    }
+
     /// All names and bytes.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         self.state().entries.iter().map(|(name, entry)| (name.clone(), entry.now.clone())).collect()
@@ -170,6 +177,9 @@ impl Folder for CrashFolder {
         state.call()?;
         let entry = Entry { safe: None, now: vec![0; length as usize], writes: Vec::new() };
         state.entries.insert(name.into(), entry);
+        let stores = state.entries.iter().filter(|(name, _)| *name != "record");
+        let bytes: u64 = stores.map(|(_, entry)| entry.now.len() as u64).sum();
+        state.peak = state.peak.max(bytes);
         Ok(Box::new(Store { folder: self.clone(), name: name.into() }))
     }
 

@@ -9,7 +9,7 @@ use clarifier_raster::{Channels, Depth, Folder, Planes, Raster, StoreKind};
 use clarifier_tile::{Rect, Size};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
-    Error, Event, HintSource, Job, Journal, JournalError, Models, RecipeFile, RecipeModels, Seamless,
+    Error, Event, HintSource, Job, Journal, JournalError, Models, Plan, RecipeFile, RecipeModels, Seamless,
     Settings, SolverKind, TilePrompts, UpscalerChoice, output_part, upscale,
 };
 
@@ -144,6 +144,14 @@ fn a_crash_anywhere_changes_no_byte() {
             let kept = case.run(models, Some(journal(&folder, 0))).0.unwrap();
             assert!(kept == expected, "{}: with a journal, undisturbed", case.name);
             let calls = folder.calls();
+            let plan = |diffusion| {
+                let (backend, size) = (Backend::flex(), case.input.size());
+                Plan::new(&backend, &models.enlarger, diffusion, size, &case.settings).kept
+            };
+            // What a mask keeps is made by the enlarger alone, beside.
+            let room = plan(case.diffusion) + if case.job.mask.is_some() { plan(false) } else { 0 };
+            assert!(folder.peak() <= room, "{}: {} of {room} bytes", case.name, folder.peak());
+            println!("{}: at most {} bytes, planned {room}", case.name, folder.peak());
             Journal::clear(&folder).unwrap();
             assert!(folder.contents().is_empty(), "{}: {:?}", case.name, folder.contents().keys());
             let mut crashes = 0;

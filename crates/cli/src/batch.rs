@@ -77,7 +77,7 @@ pub fn check(
             if !taken.insert(target.path.clone()) {
                 bail!("{}: an earlier picture of this batch has that name already", target.path.display());
             }
-            if earlier.is_some_and(|unfinished| unfinished.is_done(index, &target.path)) {
+            if earlier.is_some_and(|unfinished| unfinished.is_done(index, &target.path, request.overwrite)) {
                 return Ok((header, target, false));
             }
             let wanted = target.is_wanted(request, &originals, earlier.is_some())?;

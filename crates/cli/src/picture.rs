@@ -94,7 +94,8 @@ impl One<'_> {
         };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
         let on_disk = (plan.scratch > SCRATCH_IN_MEMORY).then_some(&result);
-        let needed = space::needed(&plan, on_disk, &picture);
+        let masked = planning.mask.is_some().then(|| planning.plain(models, picture.size(), &settings));
+        let needed = space::needed(&plan, masked.as_ref(), on_disk, &picture);
         let journal = unfinished
             .as_ref()
             .map(|unfinished| unfinished.journal(item, planning.models.clone(), request.save_every, needed));

@@ -47,6 +47,11 @@ impl Planning<'_> {
         }
     }
 
+    /// The plan without diffusion, which what a mask keeps is made by.
+    pub fn plain(&self, models: &Models, input: Size, settings: &Settings) -> Plan {
+        Plan::new(self.backend, &models.enlarger, false, input, settings)
+    }
+
     /// Tell of the plan, and of the time that it takes.
     pub fn show(&self, plan: &Plan, input: &Path, output: &Path) -> Result<()> {
         // Measured only for diffusion, beside which all else is quick.

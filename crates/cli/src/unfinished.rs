@@ -171,10 +171,14 @@ impl Unfinished {
     }
 
     /// Whether the earlier run has written the `index`th one's result to `output`.
-    pub fn is_done(&self, index: usize, output: &Path) -> bool {
+    pub fn is_done(&self, index: usize, output: &Path, overwrite: bool) -> bool {
         let picture = self.run.as_ref().filter(|_| self.resumed).and_then(|run| run.pictures.get(index));
-        // Interrupted while it was written, it is there when it is whole, and not before.
-        picture.is_some_and(|picture| picture.state != State::Waiting) && output.exists()
+        match picture.map(|picture| picture.state) {
+            Some(State::Done) => output.exists(),
+            // Interrupted while it was written, it is there when it is whole and not before, unless that is an older one.
+            Some(State::Saving) => !overwrite && output.exists(),
+            _ => false,
+        }
     }
 
     /// Whether networks are to be loaded in f32, as the earlier run had them at last.

@@ -56,7 +56,10 @@ impl DiskFolder {
             if attempt > 0 {
                 std::thread::sleep(BETWEEN_TRIES);
             }
-            fs::create_dir_all(path).map_err(failed)?;
+            if !path.is_dir() {
+                fs::create_dir_all(path).map_err(failed)?;
+                path.parent().map_or(Ok(()), sync).map_err(failed)?;
+            }
             let name = path.join(LOCK);
             let opened = File::options().create(true).truncate(false).write(true).open(&name);
             let lock = match opened {
