@@ -13,6 +13,8 @@ const BYTES_PER_PIXEL: u64 = 6;
 const BYTES_PER_LATENT: u64 = 2 * (4 * 4 + 4 * 4 + 3 * 4 * 8) + 4 * 4;
 /// Of a row of the decoder's tiles, for each pixel: the sums of RGB in f32, twice.
 const BYTES_PER_BAND_PIXEL: u64 = 2 * 3 * 4;
+/// Of the autoencoder's statistics: means and variances of 32 groups, for some 60 normalisations.
+const STATISTICS: u64 = 32 << 10;
 
 /// The most bytes that `stage` keeps at once.
 pub(crate) fn room(stage: &Stage, enlarger: &Enlarger, diffusion: bool, settings: &Settings) -> u64 {
@@ -38,5 +40,5 @@ pub(crate) fn room(stage: &Stage, enlarger: &Enlarger, diffusion: bool, settings
     let copies = if circular { picture(pixels) + 2 * guess } else { guess };
     let held = if settings.colour_lock > 0.0 { guess } else { 0 };
     let decoding = before + guess + copies + band.max(held) + latents.area() * 4 * 4;
-    enlarging.max(diffusing).max(decoding)
+    enlarging.max(diffusing).max(decoding) + STATISTICS
 }
