@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::autoencode::{FACTOR, latent_size};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
+use crate::journal::room;
 use crate::pipeline::{enlarger_steps, source_size};
 use crate::{Settings, Solver, StepNoise, stages};
 
@@ -24,6 +25,8 @@ pub struct Plan {
     pub peak: Peak,
     /// Bytes of working copies of the picture, in memory or in the work folder.
     pub scratch: u64,
+    /// Bytes that a journal of the run needs ([`crate::Journal`]).
+    pub kept: u64,
 }
 
 /// What a peak of memory comes from.
@@ -112,6 +115,7 @@ impl Plan {
         };
         let (mut memory, mut peak) = (0, Peak::Picture);
         let mut scratch = 0;
+        let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
         let half = backend.dtype == burn::tensor::DType::F16;
         let planned = stages.iter().map(|stage| {
             let latents = latent_size(stage.to, FACTOR);
@@ -170,6 +174,7 @@ impl Plan {
             peak_memory: memory + scratch,
             peak,
             scratch,
+            kept: kept.unwrap_or_default(),
         }
     }
 }
