@@ -146,6 +146,13 @@ impl Raster {
         (u64::from(y) * u64::from(self.size.width) + u64::from(x)) * self.pixel_bytes() as u64
     }
 
+    fn check(&self, rect: Rect) {
+        assert!(
+            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
+            "a region inside the picture"
+        );
+    }
+
     /// Whole rows from `y` on as they go into files: interleaved, in native byte order, at `depth`.
     pub(crate) fn read_rows(&self, y: u32, rows: u32, depth: Depth) -> Result<Vec<u8>, RasterError> {
         let mut bytes = vec![0; rows as usize * self.size.width as usize * self.pixel_bytes()];
@@ -159,6 +166,40 @@ impl Raster {
         })
     }
 
+    /// A region as it is stored: interleaved, row by row, in native byte order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture.
+    pub fn read_bytes(&self, rect: Rect) -> Result<Vec<u8>, RasterError> {
+        self.check(rect);
+        let row = rect.size.width as usize * self.pixel_bytes();
+        let mut bytes = vec![0; row * rect.size.height as usize];
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact_mut(row.max(1))) {
+            self.store.read_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Set a region to what [`Self::read_bytes`] would give of it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture, or has more or fewer bytes.
+    pub fn write_bytes(&mut self, rect: Rect, bytes: &[u8]) -> Result<(), RasterError> {
+        self.check(rect);
+        let row = rect.size.width as usize * self.pixel_bytes();
+        assert_eq!(bytes.len(), row * rect.size.height as usize, "the region's bytes");
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact(row.max(1))) {
+            self.store.write_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(())
+    }
+
     /// A region, all channels, values in \[0, 1\].
     ///
     /// # Errors
@@ -167,10 +208,7 @@ impl Raster {
     /// # Panics
     /// If the region is not inside the picture.
     pub fn read(&self, rect: Rect) -> Result<Planes, RasterError> {
-        assert!(
-            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
-            "a region inside the picture"
-        );
+        self.check(rect);
         let mut planes = Planes::zeros(rect.size, self.channels.count());
         let (width, channels) = (rect.size.width as usize, self.channels.count());
         let mut row = vec![0; width * self.pixel_bytes()];

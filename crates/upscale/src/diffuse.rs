@@ -6,8 +6,9 @@ use clarifier_raster::{Raster, Wrap};
 use clarifier_tile::{Rect, Window};
 
 use crate::device::Backend;
-use crate::event::tell;
+use crate::event::{tell, tell_step};
 use crate::models::read;
+use crate::preview::StepPreview;
 use crate::tiles::StepTiles;
 use crate::{Canvas, Conditioning, ControlMode, Diffusion, Error, Event, Observer, Phase, Settings, Solver};
 
@@ -23,6 +24,8 @@ pub struct Redraw<'a> {
     pub hint: &'a Raster,
     /// Where the tiles lie.
     pub tiles: &'a StepTiles,
+    /// Whether to show each step.
+    pub previews: bool,
 }
 
 impl Redraw<'_> {
@@ -44,7 +47,7 @@ impl Redraw<'_> {
         let (needed, _) = self.tiles.needed(evaluations, needed);
         let reaching = |step: usize| self.tiles.reaching(step, needed[step]);
         let (mut done, total) = (0, (0..evaluations).map(|step| reaching(step).len()).sum());
-        for step in 0..evaluations {
+        for (step, part) in needed.iter().enumerate() {
             let t = solver.timestep(step);
             let frame = self.tiles.frame();
             let mut noise = Canvas::zeros(frame.area(), canvas.channels);
@@ -66,8 +69,22 @@ impl Redraw<'_> {
                 noise.add(rect, &eps, &grid.weights(index, window));
                 done += 1;
                 tell(observe, Phase::Diffuse, done, total)?;
+                if let Some(place) = frame.inside(rect).filter(|_| self.previews && grid.len() > 1) {
+                    let part = |data| Canvas { size: rect.size, channels: canvas.channels, data };
+                    let (x, eps) = (part(frame.crop(canvas, rect)), part(eps));
+                    let whole = Rect::new(0, 0, rect.size);
+                    let preview =
+                        StepPreview::new((&x, &eps), whole, (place.x, place.y), solver.sigma_at(step));
+                    tell_step(observe, (step, evaluations), preview)?;
+                }
             }
             let noise = frame.fold(noise);
+            let preview = if self.previews {
+                StepPreview::new((canvas, &noise), *part, (part.x, part.y), solver.sigma_at(step))
+            } else {
+                None
+            };
+            tell_step(observe, (step, evaluations), preview)?;
             solver.step(step, &mut canvas.data, &noise.data);
         }
         Ok(())
@@ -90,7 +107,7 @@ impl Tile<'_> {
     /// Its predicted noise, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
     async fn noise(&self, diffusion: &Diffusion) -> Result<Vec<f32>, Error> {
         let Self { redraw, canvas, rect, t } = self;
-        let Redraw { backend, settings, conditioning, hint, tiles } = redraw;
+        let Redraw { backend, settings, conditioning, hint, tiles, .. } = redraw;
         let frame = tiles.frame();
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let dtype = diffusion.dtype;

@@ -35,6 +35,8 @@ pub struct Job {
     pub tile_prompts: TilePrompts,
     /// Whether to tell of the tiles of each stage's result ([`Event::Preview`]).
     pub previews: bool,
+    /// Whether [`Event::Step`] has a preview.
+    pub step_previews: bool,
 }
 
 impl Job {
@@ -48,6 +50,7 @@ impl Job {
             region: None,
             tile_prompts: TilePrompts::default(),
             previews: false,
+            step_previews: false,
         }
     }
 }

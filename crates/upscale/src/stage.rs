@@ -202,7 +202,8 @@ impl<'a> StageRun<'a> {
                     let _ = observe(crate::Event::Warning { message });
                 }
             }
-            let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles };
+            let previews = self.job.step_previews;
+            let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles, previews };
             let after = autoencoder.cover(needed.latents);
             redraw.run(diffusion, &mut canvas, solver, after, observe).await?;
         }

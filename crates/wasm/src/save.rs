@@ -20,24 +20,41 @@ fn with_result<T>(act: impl FnOnce(&Raster) -> Answer<T>) -> Answer<T> {
     })
 }
 
-pub fn pixels(x: u32, y: u32, width: u32, height: u32) -> Answer<Vec<u8>> {
+pub fn pixels(x: u32, y: u32, width: u32, height: u32, scale: u32) -> Answer<Vec<u8>> {
     with_result(|result| {
         let inside = |at: u32, length: u32, side: u32| at.checked_add(length).is_some_and(|end| end <= side);
         let size = result.size();
         if !inside(x, width, size.width) || !inside(y, height, size.height) {
             return Err(failed(format!("that part is not inside the result, which is {size} pixels")));
         }
-        let planes = result.read(Rect::new(x, y, Size::new(width, height))).map_err(failed)?;
-        let rgb = planes.to_rgb();
-        let level = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-        let mut bytes = vec![u8::MAX; 4 * width as usize * height as usize];
-        let alpha = (result.channels() == Channels::Rgba).then(|| planes.plane(3));
-        for (at, pixel) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            for (channel, value) in pixel[..3].iter_mut().enumerate() {
-                *value = level(rgb.plane(channel)[at]);
+        if scale == 0 {
+            return Err(failed("the scale is a whole number from 1 on"));
+        }
+        let channels = result.channels().count();
+        let columns = width.div_ceil(scale) as usize;
+        let mut bytes = Vec::with_capacity(4 * columns * height.div_ceil(scale) as usize);
+        // Sums of colour × opacity, and of opacity: what cannot be seen does not count.
+        let mut sums = vec![[0u64; 4]; columns];
+        for top in (0..height).step_by(scale as usize) {
+            sums.fill([0; 4]);
+            let rows = scale.min(height - top);
+            for row in 0..rows {
+                let row = Rect::new(x, y + top + row, Size::new(width, 1));
+                let levels = result.read_bytes(row).map_err(failed)?;
+                for (group, sum) in levels.chunks(channels * scale as usize).zip(&mut sums) {
+                    for pixel in group.chunks_exact(channels) {
+                        let alpha = if result.channels() == Channels::Rgba { pixel[3] } else { u8::MAX };
+                        for (sum, level) in sum.iter_mut().zip(&pixel[..3]) {
+                            *sum += u64::from(*level) * u64::from(alpha);
+                        }
+                        sum[3] += u64::from(alpha);
+                    }
+                }
             }
-            if let Some(alpha) = alpha {
-                pixel[3] = level(alpha[at]);
+            for (column, [r, g, b, alpha]) in (0..).zip(&sums) {
+                let count = u64::from(rows) * u64::from(scale.min(width - column * scale));
+                let mean = |sum: &u64, of: u64| ((sum + of / 2) / of.max(1)) as u8;
+                bytes.extend([mean(r, *alpha), mean(g, *alpha), mean(b, *alpha), mean(alpha, count)]);
             }
         }
         Ok(bytes)
