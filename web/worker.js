@@ -161,6 +161,9 @@ const commands = {
   picture,
   band: ({ x, y, width, height, pixels }) => engine.band(x, y, width, height, new Uint8Array(pixels)),
   upscale,
+  // Nothing is kept of a run yet.
+  unfinished: () => null,
+  discard: () => null,
   pixels: ({ x, y, width, height, scale = 1 }) => engine.pixels(x, y, width, height, scale).buffer,
   save,
   memory: async () => ({ wasm: (await ready).memory.buffer.byteLength, folder: own.missing, names: engine.names() }),
