@@ -160,9 +160,7 @@ impl Raster {
         Ok(match (self.depth, depth) {
             (Depth::Eight, Depth::Eight) | (Depth::Sixteen, Depth::Sixteen) => bytes,
             (Depth::Eight, Depth::Sixteen) => bytes.into_iter().flat_map(|level| [level; 2]).collect(),
-            (Depth::Sixteen, Depth::Eight) => {
-                bytes.chunks_exact(2).map(|pair| eight(u16::from_ne_bytes([pair[0], pair[1]]))).collect()
-            }
+            (Depth::Sixteen, Depth::Eight) => levels(&bytes),
         })
     }
 
@@ -329,6 +327,11 @@ impl Raster {
         }
         Ok(())
     }
+}
+
+/// Values of 16 bits as levels of 8.
+pub(crate) fn levels(bytes: &[u8]) -> Vec<u8> {
+    bytes.as_chunks::<2>().0.iter().map(|pair| eight(u16::from_ne_bytes(*pair))).collect()
 }
 
 /// The nearest of 256 levels to one of 65536.
