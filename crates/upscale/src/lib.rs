@@ -11,6 +11,7 @@ mod diffuse;
 mod enlarge;
 mod error;
 mod event;
+mod fingerprint;
 mod finish;
 mod frame;
 mod lock;
