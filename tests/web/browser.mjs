@@ -12,8 +12,7 @@ export const WIDE = { width: 1400, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 /** A browser; with `gpu` one that has WebGPU, in software. */
-export const launch = ({ gpu = false } = {}) =>
-  chromium.launch(options(gpu));
+export const launch = ({ gpu = false } = {}) => chromium.launch(options(gpu));
 
 /** One whose pages keep their files in the folder `profile`; with others they are in memory, as in a private window. */
 export const launchOnDisk = (profile, { gpu = false } = {}) => chromium.launchPersistentContext(profile, options(gpu));
@@ -48,7 +47,7 @@ export async function visit(browser, server, { worker = "", path = "/", size = W
       complaints.push(`elsewhere: ${url}`);
   });
   await page.goto(server.origin + path);
-  return { page, complaints, close: () => opened.close() };
+  return { page, complaints, close: () => (browser.newContext ? opened.close() : page.close()) };
 }
 
 /** What axe finds that is serious or critical. */

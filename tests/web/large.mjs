@@ -45,7 +45,11 @@ export const enlargeInBands = (page, side) =>
     const enlarged = seconds();
     const during = await ask("memory");
     let worst = 0;
-    for (const [x, y] of [[0.1, 0.2], [0.5, 0.5], [0.9, 0.95]].map((at) => at.map((part) => Math.round(part * 2 * side)))) {
+    for (const [x, y] of [
+      [0.1, 0.2],
+      [0.5, 0.5],
+      [0.9, 0.95],
+    ].map((at) => at.map((part) => Math.round(part * 2 * side)))) {
       const part = new Uint8Array(await ask("pixels", { x, y, width: 32, height: 32 }));
       for (let i = 0; i < 1024; i += 1) {
         const at = [(x + (i % 32) + 0.5) / 2 - 0.5, (y + Math.floor(i / 32) + 0.5) / 2 - 0.5];
@@ -71,7 +75,7 @@ export const enlargeInBands = (page, side) =>
     })();
     const header = await view(16, 8);
     let last = "";
-    for (let at = 8; at < file.size; ) {
+    for (let at = 8; at < file.size;) {
       const head = await view(at, 8);
       const length = head.getUint32(0);
       last = String.fromCharCode(...new Uint8Array(head.buffer, 4, 4));

@@ -20,7 +20,9 @@ function take(name, options) {
         resolve(lock !== null);
         return lock && new Promise(() => {});
       })
-      .catch((error) => (error.name === "TimeoutError" || error.name === "AbortError" ? resolve(false) : reject(error)));
+      .catch((error) =>
+        error.name === "TimeoutError" || error.name === "AbortError" ? resolve(false) : reject(error),
+      );
   });
 }
 
@@ -62,9 +64,11 @@ export class EngineFolder {
 
   /** Resolves when all files are open, or it is known that there are none; does not fail. */
   ready() {
-    this.#opening = (this.#opening ?? this.#open()).then(() => this.#refill()).catch((error) => {
-      this.missing = error.message;
-    });
+    this.#opening = (this.#opening ?? this.#open())
+      .then(() => this.#refill())
+      .catch((error) => {
+        this.missing = error.message;
+      });
     return this.#opening;
   }
 
