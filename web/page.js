@@ -77,8 +77,11 @@ async function plan() {
     return;
   }
   try {
-    const { text } = await job.plan();
-    if (mine === planning && mode !== "running") run.offer({ plan: text, detail: job.missing(), label, ready: true });
+    const { text, advice, smaller } = await job.plan();
+    if (mine !== planning || mode === "running") return;
+    const detail = advice ? inPageWords(advice, state.fields, labelOf) : job.missing();
+    const action = smaller ? ["Use smaller tiles", () => state.set(smaller)] : null;
+    run.offer({ plan: text, detail, action, label, ready: true });
   } catch (error) {
     if (mine !== planning || mode === "running") return;
     run.offer({ plan: inPageWords(error.message, state.fields, labelOf), label, ready: false });
@@ -175,6 +178,7 @@ job.addEventListener("progress", ({ detail: { progress, event } }) => {
   run.progress(progress);
   if (event.event === "tile") stage.tile(progress, job.settings);
   if (event.event === "preview") stage.preview(event, progress, job.settings);
+  if (event.event === "step" && event.preview) stage.preview(event.preview, progress, job.settings);
   const per = Math.floor(progress.share * 100);
   const title = progress.loading ? "Loading · Clarifier" : `${per} % · Clarifier`;
   if (document.title !== title) document.title = title;
@@ -234,7 +238,11 @@ byId("result").addEventListener("seed", () => {
 });
 for (const event of ["settings", "region"]) state.addEventListener(event, planSoon);
 state.addEventListener("models", async () => {
-  if (readiness === "ready") await job.load();
+  if (readiness === "ready") {
+    // What it would take is said before gigabytes are read.
+    await plan();
+    await job.load();
+  }
   planSoon();
 });
 addEventListener("beforeunload", (event) => {
@@ -261,7 +269,10 @@ async function wake(load = true) {
     // A software GPU is slower than the processor, but the user may insist.
     if (adapter.software && state.models.device === "gpu") state.setModels({ device: "cpu" });
     readiness = "ready";
-    if (load) await job.load();
+    if (load) {
+      await plan();
+      await job.load();
+    }
     if (mode === "none") await offerUnfinished();
   } catch (error) {
     // A worker that died has told so already.

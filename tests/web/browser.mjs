@@ -12,13 +12,20 @@ export const WIDE = { width: 1400, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 /** A browser; with `gpu` one that has WebGPU, in software. */
-export const launch = ({ gpu = false } = {}) =>
-  chromium.launch({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
+export const launch = ({ gpu = false } = {}) => chromium.launch(options(gpu));
+
+/** One whose pages keep their files in the folder `profile`; with others they are in memory, as in a private window. */
+export const launchOnDisk = (profile, { gpu = false } = {}) => chromium.launchPersistentContext(profile, options(gpu));
+
+const options = (gpu) => ({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
 
 /** A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. */
 export async function visit(browser, server, { worker = "", path = "/", size = WIDE, allow = [], ...context } = {}) {
   server.worker = worker;
-  const opened = await browser.newContext({ viewport: size, acceptDownloads: true, ...context });
+  // One that keeps its files has but the one context.
+  const opened = browser.newContext
+    ? await browser.newContext({ viewport: size, acceptDownloads: true, ...context })
+    : browser;
   const page = await opened.newPage();
   const complaints = [];
   const allowed = (text) => allow.some((pattern) => pattern.test(text));
@@ -40,7 +47,7 @@ export async function visit(browser, server, { worker = "", path = "/", size = W
       complaints.push(`elsewhere: ${url}`);
   });
   await page.goto(server.origin + path);
-  return { page, complaints, close: () => opened.close() };
+  return { page, complaints, close: () => (browser.newContext ? opened.close() : page.close()) };
 }
 
 /** What axe finds that is serious or critical. */

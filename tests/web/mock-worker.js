@@ -5,6 +5,7 @@ const mode = options.get("mode") ?? "";
 /** Milliseconds of a tile. */
 const PACE = Number(options.get("pace") ?? 15);
 
+let input = null;
 let result = null;
 let cancelled = false;
 let models = null;
@@ -13,7 +14,7 @@ const asked = (self.asked = []);
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const tell = (event, transfer = []) => self.postMessage({ event }, transfer);
-const redraws = () => Boolean(models?.checkpoint && models.controlnet);
+const redraws = (these = models) => Boolean(these?.checkpoint && these.controlnet);
 
 function outputOf({ width, height, settings, region }) {
   const factor = settings.upscale_factor;
@@ -29,14 +30,14 @@ function starts(length, tile, overlap) {
   return Array.from({ length: count }, (_, i) => Math.min(i * stride, length - tile));
 }
 
-function planOf(job) {
+function planOf(job, redrawn = redraws()) {
   const { width, height } = outputOf({ ...job, region: null });
   const latents = { width: Math.ceil(width / 8), height: Math.ceil(height / 8) };
   const { tile_width: w, tile_height: h, tile_overlap: overlap } = job.settings;
-  const diffusion_tiles = redraws()
+  const diffusion_tiles = redrawn
     ? starts(latents.width, w, overlap).length * starts(latents.height, h, overlap).length
     : 0;
-  const evaluations = redraws()
+  const evaluations = redrawn
     ? Math.max(1, Math.round(job.settings.num_inference_steps * job.settings.denoise_strength))
     : 0;
   const enlarger_tiles = Math.ceil(job.width / 192) * Math.ceil(job.height / 192);
@@ -85,8 +86,8 @@ const commands = {
     const { upscaler, device } = given;
     return { upscaler: typeof upscaler === "string" ? upscaler : upscaler.name, diffusion: redraws(), device };
   },
-  async plan(job) {
-    if (!models) throw new Error("no models are loaded");
+  async plan({ models: intended, ...job }) {
+    const redrawn = redraws(intended ?? models);
     const { width, height } = outputOf(job);
     if (job.settings.tile_overlap >= Math.min(job.settings.tile_width, job.settings.tile_height)) {
       throw new Error(
@@ -94,11 +95,23 @@ const commands = {
       );
     }
     return {
-      ...planOf(job),
-      text: `${job.width} × ${job.height} to ${width} × ${height}${redraws() ? ", redrawn" : ""}: about 2 s, 180 MB of memory`,
+      ...planOf(job, redrawn),
+      ...tight(job),
+      text: `${job.width} × ${job.height} to ${width} × ${height}${redrawn ? ", redrawn" : ""}: about 2 s, 180 MB of memory`,
     };
   },
-  async upscale(job) {
+  async picture({ width, height }) {
+    input = { width, height, pixels: new Uint8ClampedArray(4 * width * height) };
+  },
+  async band({ x, y, width, height, pixels }) {
+    const rows = new Uint8ClampedArray(pixels);
+    for (let row = 0; row < height; row += 1) {
+      const at = 4 * ((y + row) * input.width + x);
+      input.pixels.set(rows.subarray(4 * row * width, 4 * (row + 1) * width), at);
+    }
+  },
+  async upscale(wanted) {
+    const job = { ...wanted, pixels: input.pixels.buffer };
     await keep(job);
     return run(job);
   },
@@ -237,33 +250,33 @@ async function run(job, resumed = false) {
   };
 }
 
-/** A tile as the engine tells of it: by row and column, in RGB; here the picture's pixels, brighter. */
+/** What a GPU that sees little at once is advised. */
+function tight({ settings }) {
+  if (mode !== "tight" || settings.vae_tile <= 256) return { fits: true };
+  const advice = "Mock 400 sees 134 MB at once, and this needs 604 MB; it fits with --vae-tile 256";
+  return { fits: false, advice, smaller: { vae_tile: 256 } };
+}
+
+/** A tile of a step as the engine tells of it: a pixel for each latent, in RGB; here the picture's, brighter. */
 function preview(stage, job, done) {
   const { tile_width, tile_height, tile_overlap } = job.settings;
   const columns = starts(Math.ceil(stage.width / 8), tile_width, tile_overlap);
   const rows = starts(Math.ceil(stage.height / 8), tile_height, tile_overlap);
-  const index = (done - 1) % (columns.length * rows.length);
-  const [row, column] = [Math.floor(index / columns.length), index % columns.length];
-  const [x, y] = [columns[column] * 8, rows[row] * 8];
-  const [width, height] = [Math.min(tile_width * 8, stage.width - x), Math.min(tile_height * 8, stage.height - y)];
+  const tiles = columns.length * rows.length;
+  const index = (done - 1) % tiles;
+  const [x, y] = [columns[index % columns.length] * 8, rows[Math.floor(index / columns.length)] * 8];
+  const [width, height] = [tile_width, tile_height];
   const pixels = new Uint8ClampedArray(width * height * 3);
   const source = new Uint8ClampedArray(job.pixels);
   for (let i = 0; i < width * height; i += 1) {
-    const at = (length, of, to) => Math.min(of - 1, Math.floor((length * of) / to));
-    const from =
-      at(y + Math.floor(i / width), job.height, stage.height) * job.width + at(x + (i % width), job.width, stage.width);
+    const at = (place, of, to) => Math.min(of - 1, Math.floor((place * of) / to));
+    const row = at(y + 8 * Math.floor(i / width), job.height, stage.height);
+    const from = row * job.width + at(x + 8 * (i % width), job.width, stage.width);
     for (let c = 0; c < 3; c += 1) pixels[i * 3 + c] = source[from * 4 + c] * 1.12 + 6;
   }
-  tell({
-    event: "preview",
-    row: row + 1,
-    column: column + 1,
-    rows: rows.length,
-    columns: columns.length,
-    width,
-    height,
-    pixels,
-  });
+  const covers = [8 * width, 8 * height];
+  const [step, steps] = [Math.floor((done - 1) / tiles) + 1, stage.evaluations];
+  tell({ event: "step", step, steps, preview: { x, y, covers, width, height, pixels } });
 }
 
 /** An answer that is handed over instead of copied. */

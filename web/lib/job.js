@@ -88,10 +88,10 @@ export class Job extends EventTarget {
     }
   }
 
-  /** The engine's plan and its `text`. */
+  /** The engine's plan and its `text`; the models need not be loaded. */
   plan() {
-    const { picture, settings, region } = this.#state;
-    return this.#engine.ask("plan", { width: picture.width, height: picture.height, settings, region });
+    const { picture, settings, region, models } = this.#state;
+    return this.#engine.ask("plan", { width: picture.width, height: picture.height, settings, region, models });
   }
 
   /**
@@ -138,15 +138,24 @@ export class Job extends EventTarget {
     this.#goOn();
     if (this.#failed) await (this.#loaded = this.#load());
     const plan = await this.plan();
-    const pixels = resume ? null : await picture.pixels();
+    if (!resume) await this.#give(picture);
     this.#goOn();
     this.#progress = new Progress(plan, now());
     this.#given = true;
     const { width, height, file } = picture;
-    const job = { width, height, pixels, file, settings, seed: settings.seed, region, noise, tilePrompts };
-    const done = await (resume ? this.#engine.ask("resume") : this.#engine.ask("upscale", job, [pixels]));
+    const job = { width, height, file, settings, seed: settings.seed, region, noise, tilePrompts };
+    const done = await (resume ? this.#engine.ask("resume") : this.#engine.ask("upscale", job));
     this.seed = done.seed;
     return done;
+  }
+
+  /** The picture to the engine, a part at a time: there may be no room for all of it. */
+  async #give(picture) {
+    await this.#engine.ask("picture", { width: picture.width, height: picture.height });
+    for await (const band of picture.bands()) {
+      this.#goOn();
+      await this.#engine.ask("band", band, [band.pixels]);
+    }
   }
 
   /** Stop soon; `run` fails with "cancelled". */

@@ -70,7 +70,8 @@ export class Progress {
         this.#tile(event, at);
         break;
       case "step":
-        this.step = { step: event.step, steps: event.steps };
+        // Tiles say which one is in work; this says which one is done.
+        this.step ??= { step: event.step, steps: event.steps };
         break;
       case "tile":
         this.#tile(event, at);

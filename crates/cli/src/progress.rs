@@ -90,7 +90,7 @@ impl Progress {
             Event::Tile { phase, done, total } => self.tile(*phase, *done, *total),
             Event::Warning { message } => self.line(&format!("warning: {message}")),
             // For those who look at pictures.
-            Event::Preview(_) => {}
+            Event::Preview(_) | Event::Step { .. } => {}
         }
     }
 

@@ -149,6 +149,13 @@ impl Raster {
         (u64::from(y) * u64::from(self.size.width) + u64::from(x)) * self.pixel_bytes() as u64
     }
 
+    fn check(&self, rect: Rect) {
+        assert!(
+            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
+            "a region inside the picture"
+        );
+    }
+
     /// Whole rows from `y` on as they go into files: interleaved, in native byte order, at `depth`.
     pub(crate) fn read_rows(&self, y: u32, rows: u32, depth: Depth) -> Result<Vec<u8>, RasterError> {
         let mut bytes = vec![0; rows as usize * self.size.width as usize * self.pixel_bytes()];
@@ -156,9 +163,7 @@ impl Raster {
         Ok(match (self.depth, depth) {
             (Depth::Eight, Depth::Eight) | (Depth::Sixteen, Depth::Sixteen) => bytes,
             (Depth::Eight, Depth::Sixteen) => bytes.into_iter().flat_map(|level| [level; 2]).collect(),
-            (Depth::Sixteen, Depth::Eight) => {
-                bytes.chunks_exact(2).map(|pair| eight(u16::from_ne_bytes([pair[0], pair[1]]))).collect()
-            }
+            (Depth::Sixteen, Depth::Eight) => levels(&bytes),
         })
     }
 
@@ -170,10 +175,7 @@ impl Raster {
     /// # Panics
     /// If the region is not inside the picture.
     pub fn checksum(&self, rect: Rect) -> Result<u32, RasterError> {
-        assert!(
-            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
-            "a region inside the picture"
-        );
+        self.check(rect);
         let mut sum = crc32fast::Hasher::new();
         let row_bytes = rect.size.width as usize * self.pixel_bytes();
         // Whole rows lie one after the other and are read many at once.
@@ -197,6 +199,40 @@ impl Raster {
         Ok(self.store.flush()?)
     }
 
+    /// A region as it is stored: interleaved, row by row, in native byte order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture.
+    pub fn read_bytes(&self, rect: Rect) -> Result<Vec<u8>, RasterError> {
+        self.check(rect);
+        let row = rect.size.width as usize * self.pixel_bytes();
+        let mut bytes = vec![0; row * rect.size.height as usize];
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact_mut(row.max(1))) {
+            self.store.read_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Set a region to what [`Self::read_bytes`] would give of it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture, or has more or fewer bytes.
+    pub fn write_bytes(&mut self, rect: Rect, bytes: &[u8]) -> Result<(), RasterError> {
+        self.check(rect);
+        let row = rect.size.width as usize * self.pixel_bytes();
+        assert_eq!(bytes.len(), row * rect.size.height as usize, "the region's bytes");
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact(row.max(1))) {
+            self.store.write_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(())
+    }
+
     /// A region, all channels, values in \[0, 1\].
     ///
     /// # Errors
@@ -205,10 +241,7 @@ impl Raster {
     /// # Panics
     /// If the region is not inside the picture.
     pub fn read(&self, rect: Rect) -> Result<Planes, RasterError> {
-        assert!(
-            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
-            "a region inside the picture"
-        );
+        self.check(rect);
         let mut planes = Planes::zeros(rect.size, self.channels.count());
         let (width, channels) = (rect.size.width as usize, self.channels.count());
         let mut row = vec![0; width * self.pixel_bytes()];
@@ -329,6 +362,11 @@ impl Raster {
         }
         Ok(())
     }
+}
+
+/// Values of 16 bits as levels of 8.
+pub(crate) fn levels(bytes: &[u8]) -> Vec<u8> {
+    bytes.as_chunks::<2>().0.iter().map(|pair| eight(u16::from_ne_bytes(*pair))).collect()
 }
 
 /// The nearest of 256 levels to one of 65536.

@@ -6,9 +6,10 @@ use clarifier_raster::{Raster, StoreKind, Wrap};
 use clarifier_tile::{Rect, Window};
 
 use crate::device::Backend;
-use crate::event::tell;
+use crate::event::{tell, tell_step};
 use crate::journal::{Ledger, Unit, Values};
 use crate::models::read;
+use crate::preview::StepPreview;
 use crate::tiles::StepTiles;
 use crate::{
     Canvas, Conditioning, ControlMode, Diffusion, Error, Event, Observer, Phase, Settings, Solver,
@@ -27,6 +28,8 @@ pub struct Redraw<'a> {
     pub hint: &'a Raster,
     /// Where the tiles lie.
     pub tiles: &'a StepTiles,
+    /// Whether to show each step.
+    pub previews: bool,
 }
 
 impl Redraw<'_> {
@@ -79,7 +82,7 @@ impl Redraw<'_> {
             begun = ledger.partial_f32(name, &sum_key(ledger.done(name)), values)?;
             done = counts[..step].iter().sum();
         }
-        for (step, in_step) in counts.iter().enumerate().skip(first) {
+        for (step, (in_step, part)) in counts.iter().zip(&needed).enumerate().skip(first) {
             let t = solver.timestep(step);
             let mut noise = Canvas::zeros(frame.area(), canvas.channels);
             let mut skipped = 0;
@@ -118,8 +121,22 @@ impl Redraw<'_> {
                     ))?;
                 }
                 tell(observe, Phase::Diffuse, done, total)?;
+                if let Some(place) = frame.inside(rect).filter(|_| self.previews && grid.len() > 1) {
+                    let part = |data| Canvas { size: rect.size, channels: canvas.channels, data };
+                    let (x, eps) = (part(frame.crop(canvas, rect)), part(eps));
+                    let whole = Rect::new(0, 0, rect.size);
+                    let preview =
+                        StepPreview::new((&x, &eps), whole, (place.x, place.y), solver.sigma_at(step));
+                    tell_step(observe, (step, evaluations), preview)?;
+                }
             }
             let noise = frame.fold(noise);
+            let preview = if self.previews {
+                StepPreview::new((canvas, &noise), *part, (part.x, part.y), solver.sigma_at(step))
+            } else {
+                None
+            };
+            tell_step(observe, (step, evaluations), preview)?;
             solver.step(step, &mut canvas.data, &noise.data);
             let kept = &solver.state().kept;
             ledger.unit(unit(
@@ -163,7 +180,7 @@ impl Tile<'_> {
     /// Its predicted noise, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
     async fn noise(&self, diffusion: &Diffusion) -> Result<Vec<f32>, Error> {
         let Self { redraw, canvas, rect, t } = self;
-        let Redraw { backend, settings, conditioning, hint, tiles } = redraw;
+        let Redraw { backend, settings, conditioning, hint, tiles, .. } = redraw;
         let frame = tiles.frame();
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let dtype = diffusion.dtype;

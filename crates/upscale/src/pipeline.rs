@@ -41,6 +41,8 @@ pub struct Job {
     /// Where it is kept what an interrupted run needs to go on, if anywhere: a run that finds a record of itself there
     /// goes on from it, to the same bytes.
     pub journal: Option<Journal>,
+    /// Whether [`Event::Step`] has a preview.
+    pub step_previews: bool,
 }
 
 impl Job {
@@ -55,6 +57,7 @@ impl Job {
             tile_prompts: TilePrompts::default(),
             previews: false,
             journal: None,
+            step_previews: false,
         }
     }
 }

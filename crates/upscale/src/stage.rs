@@ -259,7 +259,8 @@ impl<'a> StageRun<'a> {
                             let _ = observe(crate::Event::Warning { message });
                         }
                     }
-                    let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles };
+                    let previews = self.job.step_previews;
+                    let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles, previews };
                     let after = autoencoder.cover(needed.latents);
                     let kept = (&mut *ledger, &*latents);
                     redraw.run_kept(diffusion, &mut canvas, solver, after, kept, observe).await?;

@@ -7,12 +7,15 @@
 mod browser;
 mod constructors;
 mod engine;
+mod folder;
 mod models;
+mod picture;
+mod plan;
 mod run;
 mod save;
 mod turns;
 
-use js_sys::{Array, Function, Uint8Array};
+use js_sys::{Array, Function};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -46,27 +49,52 @@ pub async fn models(choice: String, files: Array, ids: Vec<String>, tell: Functi
     InTurns::new(models::choose(&choice, &files, &ids, &tell)).await
 }
 
-/// The command `plan`: of `{ width, height, settings, region }`, JSON in and out.
+/// Open files of the engine's own folder (`web/worker/folder.js`), the first time all that there are.
+#[wasm_bindgen]
+pub fn add_files(handles: &Array) -> Answer<()> {
+    folder::add(handles)
+}
+
+/// For how many names there are open files yet.
+#[wasm_bindgen]
+pub fn room() -> usize {
+    folder::room()
+}
+
+/// The names in the engine's own folder.
+#[wasm_bindgen]
+pub fn names() -> Answer<Vec<String>> {
+    folder::names()
+}
+
+/// The command `plan`: of `{ width, height, settings, region, models, adapter }`, JSON in and out.
 #[wasm_bindgen]
 pub fn plan(wanted: &str) -> Answer<String> {
-    run::plan(wanted)
+    plan::plan(wanted)
 }
 
-/// The command `upscale`: `wanted` is JSON without `pixels` and `noise`.
+/// The command `picture`: what `upscale` will work on has this size, and comes in bands.
 #[wasm_bindgen]
-pub async fn upscale(
-    wanted: String,
-    pixels: Uint8Array,
-    noise: Option<Blob>,
-    tell: Function,
-) -> Answer<String> {
-    InTurns::new(run::upscale(&wanted, &pixels, noise, &tell)).await
+pub fn picture(width: u32, height: u32) -> Answer<()> {
+    picture::begin(width, height)
 }
 
-/// The command `pixels`: RGBA of a part of the last result.
+/// The command `band`: a part of that picture, in RGBA.
 #[wasm_bindgen]
-pub fn pixels(x: u32, y: u32, width: u32, height: u32) -> Answer<Vec<u8>> {
-    save::pixels(x, y, width, height)
+pub fn band(x: u32, y: u32, width: u32, height: u32, pixels: &[u8]) -> Answer<()> {
+    picture::band(x, y, width, height, pixels)
+}
+
+/// The command `upscale` on the picture that came in bands: `wanted` is JSON without `noise`.
+#[wasm_bindgen]
+pub async fn upscale(wanted: String, noise: Option<Blob>, tell: Function) -> Answer<String> {
+    InTurns::new(run::upscale(&wanted, noise, &tell)).await
+}
+
+/// The command `pixels`: RGBA of a part of the last result, each pixel the mean of `scale` × `scale`.
+#[wasm_bindgen]
+pub fn pixels(x: u32, y: u32, width: u32, height: u32, scale: u32) -> Answer<Vec<u8>> {
+    save::pixels(x, y, width, height, scale)
 }
 
 /// The command `save`, into an open file of the browser's.
