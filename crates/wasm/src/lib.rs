@@ -7,6 +7,7 @@
 mod browser;
 mod constructors;
 mod engine;
+mod hash;
 mod models;
 mod run;
 mod save;
