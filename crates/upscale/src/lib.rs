@@ -44,7 +44,7 @@ pub use enlarge::{Enlarger, Enlarging};
 pub use error::Error;
 pub use event::{Estimator, Event, Observer, Phase};
 pub use frame::Frame;
-pub use journal::{Journal, JournalError};
+pub use journal::{At, Journal, JournalError};
 pub use meter::Meter;
 pub use models::{Diffusion, DiffusionPaths, Models, UpscalerChoice};
 pub use noise::{Draw, NoiseError, StepNoise, check_noise_file, noise, noise_from_file};

@@ -46,6 +46,10 @@ extern "C" {
     #[wasm_bindgen(method, setter)]
     fn set_at(this: &Place, at: f64);
 
+    /// Milliseconds since the worker began.
+    #[wasm_bindgen(js_namespace = performance)]
+    pub fn now() -> f64;
+
     #[wasm_bindgen(js_namespace = console, js_name = error)]
     pub fn log_error(text: &str);
 }

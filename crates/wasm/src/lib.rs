@@ -9,6 +9,7 @@ mod constructors;
 mod engine;
 mod folder;
 mod hash;
+mod kept;
 mod models;
 mod picture;
 mod plan;
@@ -86,10 +87,34 @@ pub fn band(x: u32, y: u32, width: u32, height: u32, pixels: &[u8]) -> Answer<()
     picture::band(x, y, width, height, pixels)
 }
 
-/// The command `upscale` on the picture that came in bands: `wanted` is JSON without `noise`.
+/// The command `upscale` on the picture that came in bands: `wanted` is JSON without `noise`. With `about` (JSON) it is
+/// kept in the engine's folder until it has ended, together with that.
 #[wasm_bindgen]
-pub async fn upscale(wanted: String, noise: Option<Blob>, tell: Function) -> Answer<String> {
-    InTurns::new(run::upscale(&wanted, noise, &tell)).await
+pub async fn upscale(
+    wanted: String,
+    about: Option<String>,
+    noise: Option<Blob>,
+    tell: Function,
+) -> Answer<String> {
+    InTurns::new(run::upscale(&wanted, about.as_deref(), noise, &tell)).await
+}
+
+/// The command `resume`: go on with the run that is kept; the models must be loaded, and `noise` is what it was.
+#[wasm_bindgen]
+pub async fn resume(noise: Option<Blob>, tell: Function) -> Answer<String> {
+    InTurns::new(run::resume(noise, &tell)).await
+}
+
+/// The command `unfinished`: the run that is kept, as JSON `{ wanted, about, at, width, height }`, if there is one.
+#[wasm_bindgen]
+pub fn unfinished() -> Answer<Option<String>> {
+    kept::unfinished()
+}
+
+/// The command `discard`: forget it.
+#[wasm_bindgen]
+pub fn discard() -> Answer<()> {
+    kept::forget()
 }
 
 /// The command `pixels`: RGBA of a part of the last result, each pixel the mean of `scale` × `scale`.

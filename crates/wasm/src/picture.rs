@@ -18,6 +18,12 @@ pub struct Input {
 }
 
 impl Input {
+    /// All of which is there.
+    pub fn whole(raster: Raster) -> Self {
+        let received = raster.size().area();
+        Self { raster, received }
+    }
+
     pub fn is_whole(&self) -> bool {
         self.received == self.raster.size().area()
     }

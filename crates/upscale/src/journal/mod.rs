@@ -27,7 +27,7 @@ use clarifier_raster::Folder;
 
 pub(crate) use identity::identity;
 pub(crate) use ledger::{Ledger, Unit};
-pub(crate) use record::At;
+pub use record::At;
 pub(crate) use room::room;
 pub(crate) use values::Values;
 
@@ -65,6 +65,15 @@ impl Journal {
     /// If the device fails.
     pub fn is_begun(folder: &dyn Folder) -> io::Result<bool> {
         Ok(folder.read(record::NAME)?.is_some())
+    }
+
+    /// Where the work in `folder` stands, if there is any and it has said so.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the device fails or the record is not one.
+    pub fn at(folder: &dyn Folder) -> Result<Option<At>, JournalError> {
+        let Some(bytes) = folder.read(record::NAME)? else { return Ok(None) };
+        Ok(record::Record::from_bytes(&bytes)?.at)
     }
 
     /// Forget all work in `folder`: to be called when the result is safe. Stores of others stay.

@@ -64,9 +64,13 @@ pub struct Partial {
 pub struct At {
     /// From 0.
     pub stage: usize,
+    /// How many there are.
     pub stages: usize,
+    /// What it is at.
     pub phase: Phase,
+    /// Tiles of this phase done.
     pub done: usize,
+    /// Tiles of this phase in all; 1 where the phase is at its end.
     pub total: usize,
 }
 
