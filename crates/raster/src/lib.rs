@@ -10,6 +10,7 @@ mod exif;
 mod fixtures;
 mod format;
 mod iptc;
+mod memory;
 mod metadata;
 mod orient;
 mod planes;

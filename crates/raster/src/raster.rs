@@ -159,6 +159,19 @@ impl Raster {
         })
     }
 
+    /// Set a region to these bytes: interleaved, row by row, in native byte order.
+    pub(crate) fn write_bytes(&mut self, rect: Rect, bytes: &[u8]) -> Result<(), RasterError> {
+        let row = rect.size.width as usize * self.pixel_bytes();
+        debug_assert_eq!(bytes.len(), row * rect.size.height as usize);
+        if rect.size.width == self.size.width {
+            return Ok(self.store.write_at(self.offset(0, rect.y), bytes)?);
+        }
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact(row)) {
+            self.store.write_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(())
+    }
+
     /// A region, all channels, values in \[0, 1\].
     ///
     /// # Errors
