@@ -14,6 +14,7 @@ mod planning;
 mod progress;
 mod recipe;
 mod run;
+mod scratch;
 mod status;
 mod store;
 mod summary;

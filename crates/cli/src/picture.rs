@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open, save};
 use clarifier_upscale::{
     Diffusion, Error, Job, Models, Recipe, Settings, check_noise_file, output_part, source_size, stages,
     upscale as run_engine,
@@ -16,9 +16,6 @@ use crate::progress::{Progress, Style, human, print_json, warn};
 use crate::recipe::named;
 use crate::work_dir::WorkDir;
 
-/// Working copies up to this many bytes stay in memory.
-const SCRATCH_IN_MEMORY: u64 = 2 << 30;
-
 /// A picture that was read.
 pub struct Prepared {
     pub picture: Raster,
@@ -29,7 +26,7 @@ pub struct Prepared {
 /// Read the picture, and say what is lost of it.
 pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared> {
     let (input, target) = (&item.input.path, &item.target);
-    let decoded = open(input, &StoreKind::Memory)?;
+    let decoded = open(input, &request.input_store(item.header.size, &target.path)?)?;
     let picture = decoded.raster;
     let losses = target.format.losses(&picture);
     for (file, message) in decoded
@@ -79,11 +76,7 @@ impl One<'_> {
             work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
             work.log(&format!("plan: {}", serde_json::to_string(&plan)?));
         }
-        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
-            StoreKind::Memory
-        } else {
-            StoreKind::File(request.work_dir.clone().unwrap_or_else(std::env::temp_dir))
-        };
+        let scratch = request.scratch(plan.scratch, &target.path)?;
         let size = output_part(picture.size(), &settings, request.region)?.size;
         let depth = match request.depth.unwrap_or(picture.depth()) {
             Depth::Sixteen if target.format.keeps_sixteen_bits() => Depth::Sixteen,

@@ -32,6 +32,8 @@ impl Planning<'_> {
         let mut settings = self.request.settings.clone();
         loop {
             let plan = Plan::new(self.backend, &models.enlarger, self.diffusion, input, &settings);
+            let on_disk = self.request.copies_on_disk(plan.scratch);
+            let plan = if on_disk { plan.on_disk() } else { plan };
             let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
                 return Ok((settings, plan));
             };
@@ -82,11 +84,15 @@ impl Planning<'_> {
                 }
             }
         }
-        println!(
-            "  memory: about {} MB, of which {} MB working copies of the picture",
-            plan.peak_memory / 1_000_000,
-            plan.scratch / 1_000_000
-        );
+        let (memory, copies) = (plan.peak_memory / 1_000_000, plan.scratch / 1_000_000);
+        match self.request.copies_on_disk(plan.scratch) {
+            true => {
+                println!("  memory: about {memory} MB; working copies of the picture: {copies} MB on disk")
+            }
+            false => {
+                println!("  memory: about {memory} MB, of which {copies} MB working copies of the picture")
+            }
+        }
         if let Some(seconds) = seconds {
             println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
         }
@@ -99,7 +105,7 @@ impl Planning<'_> {
 fn shrink(settings: &mut Settings, peak: Peak) {
     let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
     match peak {
-        Peak::Picture => {}
+        Peak::Picture | Peak::Enlarger => {}
         Peak::Autoencoder => settings.vae_tile = smaller(settings.vae_tile, 128),
         Peak::Diffusion => {
             settings.tile_width = smaller(settings.tile_width, 32);

@@ -7,7 +7,7 @@ use crate::autoencode::{FACTOR, latent_size};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
 use crate::pipeline::{enlarger_steps, source_size};
-use crate::{Settings, Solver, StepNoise, stages};
+use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
 #[derive(Debug, Clone, Serialize)]
@@ -18,11 +18,11 @@ pub struct Plan {
     pub precision: String,
     /// In order.
     pub stages: Vec<PlannedStage>,
-    /// The most memory that will be in use at once, in bytes, weights included; an estimate.
+    /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
     pub peak_memory: u64,
     /// What that peak comes from.
     pub peak: Peak,
-    /// Bytes of working copies of the picture, in memory or in the work folder.
+    /// Bytes of working copies of the picture at once, in memory or on a disk; the result's among them, the input's not.
     pub scratch: u64,
 }
 
@@ -32,6 +32,8 @@ pub struct Plan {
 pub enum Peak {
     /// The picture itself.
     Picture,
+    /// A tile of the enlarger.
+    Enlarger,
     /// A tile of diffusion (`tile_width` × `tile_height`).
     Diffusion,
     /// A tile of the autoencoder (`vae_tile`).
@@ -75,6 +77,8 @@ const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
 const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
+/// Bytes of the band of tiles that the autoencoder's are blended in, for each pixel: RGB in f32, twice while rows are written.
+const BYTES_PER_BAND_PIXEL: u64 = 2 * 3 * 4;
 /// Bytes of a pixel of a working copy: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
 
@@ -96,6 +100,12 @@ impl Plan {
         self.stages.iter().map(|stage| stage.operations).sum::<f64>() / speed
     }
 
+    /// The same with working copies that are not in memory.
+    pub fn on_disk(mut self) -> Self {
+        self.peak_memory -= self.scratch;
+        self
+    }
+
     /// The plan for a picture of size `input`.
     pub fn new(
         backend: &Backend,
@@ -111,7 +121,10 @@ impl Plan {
             enlarger_steps(input, settings.upscale_factor, enlarger)
         };
         let (mut memory, mut peak) = (0, Peak::Picture);
-        let mut scratch = 0;
+        // The stages' copies, and those that a stage adds to its input and its guess.
+        let (mut copies, mut before) = (0, 0);
+        let beside =
+            u64::from(settings.hint == HintSource::Input) + u64::from(settings.seamless != Seamless::None);
         let half = backend.dtype == burn::tensor::DType::F16;
         let planned = stages.iter().map(|stage| {
             let latents = latent_size(stage.to, FACTOR);
@@ -123,21 +136,26 @@ impl Plan {
             let solver = Solver::new(settings, stage.strength, noise);
             let (steps, evaluations) =
                 if diffusion { (solver.steps(), solver.evaluations()) } else { (0, 0) };
+            let enlarger_tile = enlarger.memory(stage.from, stage.to);
+            if enlarger_tile > memory {
+                (memory, peak) = (enlarger_tile, Peak::Enlarger);
+            }
             if diffusion {
                 let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
                 let unet = canvas + unet + backend.attention.score_bytes;
-                for (needed, by) in
-                    [(unet, Peak::Diffusion), (canvas + vae * BYTES_PER_VAE_PIXEL, Peak::Autoencoder)]
-                {
+                let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
+                let vae = canvas + vae * BYTES_PER_VAE_PIXEL + bands;
+                for (needed, by) in [(unet, Peak::Diffusion), (vae, Peak::Autoencoder)] {
                     if needed > memory {
                         (memory, peak) = (needed, by);
                     }
                 }
             }
-            let copies = 2 + u64::from(enlarger.largest_step() > 2.0) * 3;
-            scratch = scratch.max(copies * stage.to.area() * BYTES_PER_PIXEL);
+            let redrawing = if diffusion { (1 + beside) * stage.to.area() } else { 0 };
+            copies = copies.max(before + enlarger.copies(stage.from, stage.to).max(redrawing));
+            before = stage.to.area();
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
             let latents_of_a_tile = grid.tile().area() as f64;
             let a_tile =
@@ -159,7 +177,9 @@ impl Plan {
                 strength: stage.strength,
             }
         });
-        let planned = planned.collect();
+        let planned: Vec<_> = planned.collect();
+        // The last stage's result stays while the run's is made of it.
+        let scratch = (copies.max(before) + before) * BYTES_PER_PIXEL;
         if diffusion {
             memory += OTHER_WEIGHTS + UNET_WEIGHTS / if half { 2 } else { 1 };
         }
