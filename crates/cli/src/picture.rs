@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open, save};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open};
 use clarifier_upscale::{
     Diffusion, Error, Job, Models, Recipe, Settings, check_noise_file, output_part, source_size, stages,
     upscale as run_engine,
@@ -110,7 +110,7 @@ impl One<'_> {
         }
         let options =
             EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
-        save(&result, &target.path, target.format, &options, request.overwrite)?;
+        target.save(&result, &options, request.overwrite)?;
         progress.finish();
         let seconds = begun.elapsed();
         match planning.style {

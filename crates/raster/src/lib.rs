@@ -4,6 +4,7 @@
 
 mod carry;
 mod decode;
+mod deep_zoom;
 mod encode;
 mod exif;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod store;
 mod xmp;
 
 pub use decode::{DecodeError, Decoded, Header, decode, open, probe};
+pub use deep_zoom::{deep_zoom_folder, save_deep_zoom};
 pub use encode::{Chroma, EncodeError, EncodeOptions, encode};
 pub use format::{Format, FormatError};
 pub use metadata::Metadata;

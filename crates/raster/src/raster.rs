@@ -307,7 +307,7 @@ impl Raster {
 }
 
 /// The nearest of 256 levels to one of 65536.
-fn eight(level: u16) -> u8 {
+pub(crate) fn eight(level: u16) -> u8 {
     ((u32::from(level) * 255 + 32767) / 65535) as u8
 }
 
