@@ -1,5 +1,5 @@
 //! `cargo xtask gigapixel`: enlarges a rendered picture to 64, 256 and 1024 megapixels, and measures it: time, and the
-//! most memory that the kernel says the program had. The results are read by libtiff and libvips and compared with the
+//! most memory that the kernel says the program had. Linux only. The results are read by libtiff and libvips and compared with the
 //! scene that the picture was rendered from.
 
 use std::fs::{self, File};
@@ -18,6 +18,8 @@ as `--upscaler lite --no-diffusion` (the default) or `--checkpoint … --control
 pixel of the largest result, tiffinfo (Debian: libtiff-tools) and vips (libvips-tools).";
 /// How often the kernel is asked.
 const EVERY: Duration = Duration::from_millis(20);
+/// Linux's, on every processor that it runs on (`getconf CLK_TCK`).
+const TICKS_PER_SECOND: f64 = 100.0;
 /// Side of a part that is compared, in pixels of the result.
 const PART: u32 = 512;
 /// How far the mean of a part may be from the scene's, in levels of 256: enlarging changes no brightness, and diffusion's is
@@ -103,7 +105,7 @@ fn measure(request: &Request, side: u32) -> io::Result<String> {
     command.args(["upscale", "--overwrite", "--quiet", "--device", "cpu", "--seed", "1"]);
     command.arg("--upscale-factor").arg(request.factor.to_string()).arg("--work-dir").arg(&request.folder);
     let child = command.args(&request.options).arg(&source).arg("-o").arg(&result).spawn()?;
-    let peak = peak_memory(child)?;
+    let Cost { memory, ticks } = watch(child)?;
     let seconds = begun.elapsed().as_secs_f64();
     let file = fs::metadata(&result)?.len();
     let worst = compare(request, &result, side)?;
@@ -114,8 +116,8 @@ fn measure(request: &Request, side: u32) -> io::Result<String> {
     let pixels = f64::from(side).powi(2) / 1e6;
     Ok(format!(
         "| {side} × {side} | {seconds:.0} | {:.2} | {:.0} MB | {:.2} GB | {worst:.2} levels |",
-        pixels / seconds,
-        peak as f64 / 1e6,
+        ticks as f64 / TICKS_PER_SECOND / pixels,
+        memory as f64 / 1e6,
         file as f64 / 1e9
     ))
 }
@@ -126,17 +128,32 @@ fn target() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
 }
 
-/// Waits for the program's end and gives the most bytes that the kernel has counted of it (`VmHWM`).
-fn peak_memory(mut child: Child) -> io::Result<u64> {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
+/// What a program took, as the kernel counts it.
+#[derive(Default)]
+struct Cost {
+    /// The most bytes resident at once (`VmHWM`).
+    memory: u64,
+    /// Of all processors, in its own code and in the kernel: what other programs did meanwhile does not count.
+    ticks: u64,
+}
+
+/// Waits for the program's end.
+fn watch(mut child: Child) -> io::Result<Cost> {
+    let folder = format!("/proc/{}", child.id());
+    let read = |name: &str| fs::read_to_string(format!("{folder}/{name}")).unwrap_or_default();
+    let mut cost = Cost::default();
     loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let status = read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-        peak = kilobytes.map_or(peak, |kilobytes| peak.max(kilobytes * 1024));
+        cost.memory = kilobytes.map_or(cost.memory, |kilobytes| cost.memory.max(kilobytes * 1024));
+        // After the program's name: state, and from the 12th on user's and system's time.
+        let stat = read("stat");
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        cost.ticks = cost.ticks.max(ticks);
         match child.try_wait()? {
-            Some(ended) if ended.success() => return Ok(peak),
+            Some(ended) if ended.success() => return Ok(cost),
             Some(ended) => return Err(io::Error::other(format!("the program ended with {ended}"))),
             None => sleep(EVERY),
         }

@@ -19,6 +19,8 @@ mod raster;
 mod resize;
 mod save;
 mod store;
+#[cfg(test)]
+mod stream;
 mod xmp;
 
 pub use decode::{DecodeError, Decoded, Header, decode, open, probe};

@@ -8,8 +8,8 @@ use super::pixels::Input;
 use crate::orient::{is_sideways, upright};
 use crate::{Channels, Depth, Raster, RasterError, StoreKind};
 
-/// What decoders read at once, if they can choose: a band of rows.
-const BAND_BYTES: u64 = 16 << 20;
+/// What decoders read at once, if they can choose: a band of rows. The fixtures are in bands, too.
+const BAND_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 16 << 20 };
 
 /// What a file holds, as it is stored.
 #[derive(Debug, Clone, Copy)]

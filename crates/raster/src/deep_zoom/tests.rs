@@ -104,6 +104,27 @@ fn halves(above: &Raster, size: Size) -> Vec<f32> {
 }
 
 #[test]
+fn levels_and_tiles_are_those_of_libvips() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, tiles) in crate::fixtures::pyramids() {
+        let (width, height) = name.split_once('x').unwrap();
+        let picture =
+            picture(Size::new(width.parse().unwrap(), height.parse().unwrap()), Channels::Grey, Depth::Eight);
+        let path = folder.path().join(format!("{name}.dzi"));
+        save_deep_zoom(&picture, &path, Format::Png, &options(Depth::Eight), false).unwrap();
+        let files = deep_zoom_folder(&path);
+        let levels = fs::read_dir(&files).unwrap().map(|level| level.unwrap().path());
+        let all = levels.flat_map(|level| fs::read_dir(level).unwrap().map(|tile| tile.unwrap().path()));
+        let ours = all.map(|tile| {
+            let size = open(&tile, &StoreKind::Memory).unwrap().raster.size();
+            let name = tile.with_extension("");
+            (name.strip_prefix(&files).unwrap().to_str().unwrap().to_owned(), (size.width, size.height))
+        });
+        assert_eq!(ours.collect::<std::collections::HashMap<_, _>>(), tiles, "{name}");
+    }
+}
+
+#[test]
 fn what_cannot_be_seen_does_not_colour_what_can() {
     // Red, and nothing that is blue.
     let clear_blue = [0, 0, 65535, 0];
