@@ -103,7 +103,8 @@ fn measure(request: &Request, side: u32) -> io::Result<String> {
     let begun = Instant::now();
     let mut command = Command::new(program);
     command.args(["upscale", "--overwrite", "--quiet", "--device", "cpu", "--seed", "1"]);
-    command.arg("--upscale-factor").arg(request.factor.to_string()).arg("--work-dir").arg(&request.folder);
+    // Its working copies go there; a work folder would get a picture of each tile, too.
+    command.env("TMPDIR", &request.folder).arg("--upscale-factor").arg(request.factor.to_string());
     let child = command.args(&request.options).arg(&source).arg("-o").arg(&result).spawn()?;
     let Cost { memory, ticks } = watch(child)?;
     let seconds = begun.elapsed().as_secs_f64();

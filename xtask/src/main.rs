@@ -38,6 +38,7 @@ fn main() -> ExitCode {
                 "lora.py",
                 "prompts.py",
                 "raster/make.py",
+                "raster/pyramids.py",
             ]
             .iter()
             .all(|script| run("python3", &[&format!("tests/fixtures/{script}")]))
