@@ -27,7 +27,9 @@ async function describeAdapter() {
     const words = [vendor, architecture, device].filter(Boolean).join(" ");
     return {
       name: description || words,
-      software: Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter) || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${words} ${description}`),
+      software:
+        Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter) ||
+        /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${words} ${description}`),
       f16: adapter.features.has("shader-f16"),
       maxBuffer: adapter.limits.maxBufferSize,
       maxBinding: adapter.limits.maxStorageBufferBindingSize,
@@ -64,7 +66,9 @@ async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embed
 
 async function upscale({ pixels, noise, ...wanted }) {
   const begun = performance.now();
-  const done = JSON.parse(await engine.upscale(JSON.stringify(wanted), new Uint8Array(pixels), noise ?? undefined, tell));
+  const done = JSON.parse(
+    await engine.upscale(JSON.stringify(wanted), new Uint8Array(pixels), noise ?? undefined, tell),
+  );
   return { ...done, seconds: (performance.now() - begun) / 1000 };
 }
 
@@ -117,6 +121,9 @@ const commands = {
   models,
   plan: (wanted) => JSON.parse(engine.plan(JSON.stringify(wanted))),
   upscale,
+  // Nothing is kept of a run yet.
+  unfinished: () => null,
+  discard: () => null,
   pixels: ({ x, y, width, height }) => engine.pixels(x, y, width, height).buffer,
   save,
 };

@@ -52,6 +52,7 @@ function refusal({ name, type, size: length }) {
 
 export class Picture {
   constructor(file, bitmap) {
+    this.file = file;
     this.name = file.name || "pasted.png";
     this.bytes = file.size;
     this.bitmap = bitmap;

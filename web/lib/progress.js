@@ -65,6 +65,10 @@ export class Progress {
         this.step = null;
         this.loading = null;
         break;
+      case "resumed":
+        Object.assign(this, { stage: event.stage, stages: event.stages });
+        this.#tile(event, at);
+        break;
       case "step":
         this.step = { step: event.step, steps: event.steps };
         break;

@@ -1,19 +1,19 @@
 //! One picture of a batch, from reading it to its result.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open};
 use clarifier_upscale::{
-    Diffusion, Error, Job, Models, Recipe, Settings, check_noise_file, output_part, source_size, stages,
-    upscale as run_engine,
+    Diffusion, Error, Job, Models, Recipe, RecipeFile, Settings, check_noise_file, output_part, source_size,
+    stages, upscale as run_engine,
 };
 
 use crate::batch::Item;
 use crate::job::Request;
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, human, print_json, warn};
-use crate::recipe::named;
 use crate::work_dir::WorkDir;
 
 /// A picture that was read.
@@ -135,6 +135,7 @@ impl One<'_> {
     fn recipe(&self, models: &Models, mut settings: Settings, depth: Depth) -> Recipe {
         let Self { planning, item } = self;
         let (request, jpeg) = (planning.request, item.target.format == Format::Jpeg);
+        let of = |path: &Path| RecipeFile::of(&path.into());
         settings.seed = item.seed as i64;
         Recipe {
             program: concat!("clarifier ", env!("CARGO_PKG_VERSION")).into(),
@@ -143,8 +144,8 @@ impl One<'_> {
             precision: models.diffusion.as_ref().map_or("f32", Diffusion::precision).into(),
             diffusion: models.diffusion.is_some(),
             region: request.region.map(|r| [r.x, r.y, r.size.width, r.size.height]),
-            mask: request.mask.as_deref().map(named),
-            noise: request.noise.as_deref().map(named),
+            mask: request.mask.as_deref().map(of),
+            noise: request.noise.as_deref().map(of),
             depth: Some(if depth == Depth::Sixteen { 16 } else { 8 }),
             jpeg_quality: jpeg.then_some(request.jpeg_quality),
             jpeg_chroma: jpeg.then(|| request.jpeg_chroma.name().to_owned()),

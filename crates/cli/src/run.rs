@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
 use clarifier_upscale::device::choose;
-use clarifier_upscale::{DiffusionPaths, Error, Event, Models, UpscalerChoice};
+use clarifier_upscale::{DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice};
 
 use crate::batch::{Item, check};
 use crate::job::Request;
@@ -78,7 +78,7 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
         store::find("realesrgan-x4plus")
             .map_or(UpscalerChoice::Lite, |path| UpscalerChoice::File(path.into()))
     });
-    let models_used = recipe::models(&upscaler, paths.as_ref());
+    let models_used = RecipeModels::of(&upscaler, paths.as_ref());
     if let Some(repeated) = &request.recipe {
         for difference in recipe::differences(&repeated.models, &models_used) {
             warn(style, &difference);

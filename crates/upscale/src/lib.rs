@@ -11,6 +11,7 @@ mod diffuse;
 mod enlarge;
 mod error;
 mod event;
+mod fingerprint;
 mod finish;
 mod frame;
 mod lock;
@@ -55,7 +56,7 @@ pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
 pub use settings::{
     ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError, SolverKind,
-    StrengthMode, TileWindow, VaeStatistics,
+    StrengthMode, TileWindow, VaeStatistics, description,
 };
 pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choices::{ControlMode, HintSource, MaskMode, Seamless, TileWindow, VaeStatistics};
-pub use describe::{Field, Kind};
+pub use describe::{Field, Kind, description};
 pub use sampler::{Schedule, SolverKind, StrengthMode};
 
 /// What an upscale does.

@@ -6,7 +6,6 @@
 
 mod browser;
 mod constructors;
-mod describe;
 mod engine;
 mod models;
 mod run;
@@ -37,7 +36,7 @@ pub fn start() {
 /// The command `describe`, as JSON.
 #[wasm_bindgen]
 pub fn describe() -> String {
-    describe::describe().to_string()
+    clarifier_upscale::description().to_string()
 }
 
 /// The command `models`. In `choice` (JSON) files are numbers, which count `files`; `ids` has a text for

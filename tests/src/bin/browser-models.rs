@@ -1,4 +1,5 @@
-//! `browser-models FOLDER`: writes the files of weights that the browser tests choose.
+//! What the tests of the page need of the engine: `browser-models FOLDER` writes the files of weights that they
+//! choose, `browser-models --describe` prints the description of the settings.
 
 use std::path::PathBuf;
 
@@ -30,7 +31,12 @@ fn widened(part: &str) -> Vec<Entry> {
 }
 
 fn main() {
-    let folder = PathBuf::from(std::env::args_os().nth(1).expect("a folder"));
+    let what = std::env::args_os().nth(1).expect("a folder, or --describe");
+    if what == "--describe" {
+        println!("{}", clarifier_upscale::description());
+        return;
+    }
+    let folder = PathBuf::from(what);
     let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(widened).collect();
     write_safetensors(&folder.join("checkpoint.safetensors"), &checkpoint, Stored::F16);
     write_safetensors(&folder.join("controlnet.safetensors"), &widened("controlnet"), Stored::F16);

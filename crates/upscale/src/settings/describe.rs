@@ -1,11 +1,14 @@
 //! The settings as data, for the program's options and the page's form.
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Settings;
+use crate::Preset;
 
 /// What a setting's value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Any text.
     Text,
@@ -20,7 +23,7 @@ pub enum Kind {
 }
 
 /// One setting.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Field {
     /// Its name in JSON: `upscale_factor`.
     pub name: String,
@@ -53,6 +56,16 @@ impl Settings {
         fields.sort_by_key(|f| order.find(&format!("pub {}:", f.name)));
         fields
     }
+}
+
+/// What a form is made of: `{ version, fields, presets }`, the settings as [`Settings::describe`] has them and the
+/// built-in presets as `{ name, about, settings }`.
+pub fn description() -> Value {
+    let preset = |name| {
+        Preset::built_in(name).map(|p| json!({ "name": name, "about": p.about, "settings": p.settings }))
+    };
+    let presets: Vec<Value> = Preset::names().filter_map(preset).collect();
+    json!({ "version": env!("CARGO_PKG_VERSION"), "fields": Settings::describe(), "presets": presets })
 }
 
 fn field(name: &str, property: &Value, schema: &Value, default: &Value) -> Field {

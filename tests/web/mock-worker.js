@@ -60,7 +60,7 @@ const commands = {
   async describe() {
     await wait(Number(options.get("late") ?? 0));
     if (mode === "broken") throw new Error("the settings cannot be described");
-    const answer = await fetch(new URL("../tests/page/describe.json", self.location.href));
+    const answer = await fetch(new URL("../tests/web/describe.json", self.location.href));
     return answer.json();
   },
   async adapter() {
@@ -99,46 +99,30 @@ const commands = {
     };
   },
   async upscale(job) {
-    cancelled = false;
-    const { stages } = planOf(job);
-    const [stage] = stages;
-    if (mode === "panics") throw new Error("unreachable executed");
-    const begun = performance.now();
-    tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
-    if (mode === "warns")
-      tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
-    const phase = async (name, total, fail) => {
-      for (let done = 1; done <= total; done += 1) {
-        await wait(PACE);
-        if (cancelled && mode !== "deaf") throw new Error("cancelled");
-        if (done === fail)
-          throw new Error(
-            "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
-          );
-        if (mode === "dies" && done === 2)
-          setTimeout(() => {
-            throw new Error("unreachable executed");
-          });
-        if (mode === "dies" && done === 2) await new Promise(() => {});
-        tell({ event: "tile", phase: name, done, total });
-        if (name === "diffuse") preview(stage, job, done);
-      }
-    };
-    await phase("enlarge", stage.enlarger_tiles, mode === "fails" ? 2 : 0);
-    if (redraws()) {
-      await phase("encode", 4);
-      await phase("diffuse", stage.diffusion_tiles * stage.evaluations);
-      await phase("decode", 4);
-    }
-    result = { ...outputOf(job), job, pixels: new Uint8ClampedArray(job.pixels) };
-    const drawn = job.settings.seed;
+    await keep(job);
+    return run(job);
+  },
+  async resume() {
+    const { job } = await kept();
+    return run(job, true);
+  },
+  async unfinished() {
+    const left = await kept();
+    if (!left) return null;
+    const { file, settings, region, tilePrompts } = left.job;
     return {
-      width: result.width,
-      height: result.height,
-      seed: drawn === -1 ? 424242 : drawn,
-      seconds: (performance.now() - begun) / 1000,
+      name: file.name,
+      file,
+      settings,
+      region,
+      tilePrompts,
+      noise: null,
+      models: left.models,
+      share: 0.45,
+      ...outputOf(left.job),
     };
   },
+  discard,
   /** Repeated pixels, a little brighter, so that before and after differ. */
   async pixels({ x, y, width, height, scale = 1 }) {
     if (!result) throw new Error("there is no result");
@@ -168,6 +152,90 @@ const commands = {
     cancelled = true;
   },
 };
+
+/** What outlives this worker, in a file of the origin's own. */
+const folder = () => navigator.storage.getDirectory();
+
+async function keep({ file, settings, region, tilePrompts, width, height, pixels }) {
+  const all = { settings, region, tilePrompts, width, height };
+  const files = ["checkpoint", "controlnet"].map((part) => [
+    part,
+    models[part] && { name: models[part].name, size: models[part].size },
+  ]);
+  const text = JSON.stringify({ job: all, models: { ...models, ...Object.fromEntries(files) }, name: file.name });
+  for (const [name, what] of [
+    ["job", text],
+    ["file", file],
+    ["pixels", pixels],
+  ]) {
+    const writable = await (await (await folder()).getFileHandle(name, { create: true })).createWritable();
+    await writable.write(what);
+    await writable.close();
+  }
+}
+
+async function kept() {
+  const read = async (name) => (await (await folder()).getFileHandle(name)).getFile();
+  try {
+    const { job, models, name } = JSON.parse(await (await read("job")).text());
+    const file = new File([await read("file")], name, { type: "image/png" });
+    return { job: { ...job, file, pixels: await (await read("pixels")).arrayBuffer() }, models };
+  } catch {
+    return null;
+  }
+}
+
+async function discard() {
+  await (await folder()).removeEntry("job").catch(() => {});
+}
+
+async function run(job, resumed = false) {
+  cancelled = false;
+  const { stages } = planOf(job);
+  const [stage] = stages;
+  if (mode === "panics") throw new Error("unreachable executed");
+  const begun = performance.now();
+  if (resumed) tell({ event: "resumed", stage: 1, stages: 1, phase: "enlarge", done: 1, total: stage.enlarger_tiles });
+  tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
+  if (mode === "warns")
+    tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
+  const phase = async (name, total, fail) => {
+    for (let done = 1; done <= total; done += 1) {
+      await wait(PACE);
+      if (cancelled && mode !== "deaf") {
+        await discard();
+        throw new Error("cancelled");
+      }
+      if (done === fail)
+        throw new Error(
+          "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
+        );
+      if (done === 2 && mode === "lost" && !resumed) tell({ event: "lost", message: "the GPU was lost" });
+      if (mode === "dies" && done === 2)
+        setTimeout(() => {
+          throw new Error("unreachable executed");
+        });
+      if (mode === "dies" && done === 2) await new Promise(() => {});
+      tell({ event: "tile", phase: name, done, total });
+      if (name === "diffuse") preview(stage, job, done);
+    }
+  };
+  await phase("enlarge", stage.enlarger_tiles, mode === "fails" ? 2 : 0);
+  if (redraws()) {
+    await phase("encode", 4);
+    await phase("diffuse", stage.diffusion_tiles * stage.evaluations);
+    await phase("decode", 4);
+  }
+  result = { ...outputOf(job), job, pixels: new Uint8ClampedArray(job.pixels) };
+  await discard();
+  const drawn = job.settings.seed;
+  return {
+    width: result.width,
+    height: result.height,
+    seed: drawn === -1 ? 424242 : drawn,
+    seconds: (performance.now() - begun) / 1000,
+  };
+}
 
 /** A tile as the engine tells of it: by row and column, in RGB; here the picture's pixels, brighter. */
 function preview(stage, job, done) {

@@ -1,63 +1,20 @@
 // Who cannot see the page, or use a pointer, or has a small screen: axe in every state, wide and narrow, light and dark.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PHONE, WIDE, launch, overflows, runThrough, sample, visit, violations } from "./browser.mjs";
-import { serve } from "./server.mjs";
+import { PHONE, WIDE, launch, overflows, visit, violations } from "./browser.mjs";
+import { serveStandIn } from "./stand-in.mjs";
+import { states } from "./states.mjs";
 
 let server;
 let browser;
 before(async () => {
-  server = await serve();
+  server = await serveStandIn();
   browser = await launch();
 });
 after(async () => {
   await browser.close();
   server.close();
 });
-
-const openAll = (page) => page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
-const states = {
-  empty: { act: (page) => page.locator("[data-name=seed]").waitFor() },
-  "all open": {
-    act: async (page) => {
-      await sample(page);
-      await openAll(page);
-      for (const about of await page.locator(".why").all()) await about.click();
-      await page
-        .getByLabel("Add a LoRA …")
-        .setInputFiles({ name: "a.safetensors", mimeType: "", buffer: Buffer.alloc(9) });
-    },
-  },
-  region: {
-    act: async (page) => {
-      await sample(page);
-      await page.getByRole("button", { name: "Try a region first" }).click();
-    },
-  },
-  running: {
-    worker: "pace=800",
-    act: async (page) => {
-      await sample(page);
-      await page.locator("#run .idle .primary").click();
-      await page.locator(".progress-row:visible").first().waitFor();
-    },
-  },
-  result: {
-    act: async (page) => {
-      await sample(page);
-      await runThrough(page);
-    },
-  },
-  failed: {
-    worker: "mode=fails",
-    act: async (page) => {
-      await sample(page);
-      await page.locator("#run .idle .primary").click();
-      await page.locator(".notice.error").waitFor();
-    },
-  },
-  "no GPU": { worker: "mode=cause:no-adapter", act: (page) => page.locator("#capability:visible").waitFor() },
-};
 
 for (const [name, { worker, act }] of Object.entries(states)) {
   for (const [size, colorScheme] of [

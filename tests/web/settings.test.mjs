@@ -22,7 +22,7 @@ page("every setting of the engine is in the form, also one that the page never h
   parts.server.description = description;
   await page.reload();
   await page.locator(".field[data-name=upscale_factor]").waitFor();
-  delete parts.server.description;
+  parts.server.description = null;
   await open(page, "All settings");
   const names = await page.locator(".field[data-name]").evaluateAll((all) => all.map((one) => one.dataset.name));
   assert.deepEqual([...names].sort(), description.fields.map(({ name }) => name).sort());

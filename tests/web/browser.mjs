@@ -3,14 +3,17 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+const ARGS = ["--no-sandbox", "--disable-dev-shm-usage"];
+const SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--disable-gpu-watchdog"];
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 export const WIDE = { width: 1400, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
-export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ARGS });
+/** A browser; with `gpu` one that has WebGPU, in software. */
+export const launch = ({ gpu = false } = {}) =>
+  chromium.launch({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
 
 /** A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. */
 export async function visit(browser, server, { worker = "", path = "/", size = WIDE, allow = [], ...context } = {}) {

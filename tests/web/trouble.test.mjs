@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runThrough, sample, violations, visit } from "./browser.mjs";
-import { FOLDER } from "./server.mjs";
+import { FOLDER } from "./stand-in.mjs";
 import { asked, chooseModels, exact, open, start, weights, suite } from "./suite.mjs";
 
 const parts = suite();

@@ -7,10 +7,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-const built = join(process.env.CARGO_TARGET_DIR ?? join(homedir(), ".cache/clarifier/target"), "release");
+export const built = join(process.env.CARGO_TARGET_DIR ?? join(homedir(), ".cache/clarifier/target"), "release");
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const fixtures = join(root, "tests/fixtures");
+/** The page as it is built. */
+export const dist = process.env.DIST ?? join(root, "dist");
 
 /** A folder with the tiny weights, for what the program makes too; `{ path, enlarge, remove }`. */
 export async function workshop() {
@@ -20,7 +22,19 @@ export async function workshop() {
   async function enlarge(input, settings, ...options) {
     const [output, json] = [`${settings.name}.png`, join(path, `${settings.name}.json`)];
     await writeFile(json, JSON.stringify(settings.values));
-    const args = ["upscale", input, "-o", join(path, output), "--settings", json, "--device", "cpu", "--seed", "7", ...options];
+    const args = [
+      "upscale",
+      input,
+      "-o",
+      join(path, output),
+      "--settings",
+      json,
+      "--device",
+      "cpu",
+      "--seed",
+      "7",
+      ...options,
+    ];
     await run(join(built, "clarifier"), args);
     return output;
   }

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, overflows, visit } from "./browser.mjs";
-import { serve } from "./server.mjs";
+import { serveStandIn } from "./stand-in.mjs";
 
 /** A server and a browser for one file of tests, there from the first test on. */
 export function suite() {
   const parts = {};
   before(async () => {
-    parts.server = await serve();
+    parts.server = await serveStandIn();
     parts.browser = await launch();
   });
   after(async () => {

@@ -1,0 +1,303 @@
+// The engine in a real browser, through the page's worker, against the program.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { launch, visit } from "./browser.mjs";
+import { startEngine } from "./engine.mjs";
+import { dist, fixtures, workshop } from "./native.mjs";
+import { serve } from "./server.mjs";
+
+const PHOTOGRAPH = "recipe/input.png";
+const MINUTES = 60_000;
+
+let server, browser, shop;
+
+before(async () => {
+  shop = await workshop();
+  // Below a folder, as on many a server.
+  server = await serve({ "/some/folder/": dist, "/some/folder/fixtures/": fixtures, "/some/folder/work/": shop.path });
+  browser = await launch({ gpu: true });
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+  await shop?.remove();
+});
+
+/** `act` on a page with an engine of its own; the page must have nothing to complain of. */
+async function withEngine(act, from = browser) {
+  const { page, complaints, close } = await visit(from, server, { path: "/some/folder/" });
+  try {
+    await startEngine(page);
+    await act(page);
+  } finally {
+    await close();
+  }
+  assert.deepEqual(complaints, []);
+}
+
+test("the engine describes itself as the program does", async () => {
+  await withEngine(async (page) => {
+    const { version, fields, presets } = await page.evaluate(() => ask("describe"));
+    assert.match(version, /^\d+\.\d+\.\d+$/);
+    const factor = fields.find(({ name }) => name === "upscale_factor");
+    assert.deepEqual(
+      [factor.option, factor.kind, factor.default, factor.range],
+      ["--upscale-factor", "number", "2.0", [1, 16]],
+    );
+    assert.ok(presets.some(({ name, settings }) => name === "clarity" && settings.seed === 1337));
+    const adapter = await page.evaluate(() => ask("adapter"));
+    assert.deepEqual([adapter.ok, adapter.cause, adapter.software], [true, null, true]);
+    await assert.rejects(
+      page.evaluate(() => ask("nonsense")),
+      /no command/,
+    );
+  });
+});
+
+test("lite on WebGPU gives the program's picture", { timeout: 5 * MINUTES }, async (t) => {
+  const expected = await shop.enlarge(
+    join(fixtures, PHOTOGRAPH),
+    { name: "lite", values: {} },
+    "--upscaler",
+    "lite",
+    "--no-diffusion",
+  );
+  await withEngine(async (page) => {
+    const models = await page.evaluate(() => choose({ device: "gpu" }));
+    assert.deepEqual([models.upscaler, models.diffusion], ["lite", false]);
+    const result = await page.evaluate(
+      async ([photograph, expected]) => {
+        const done = await enlarge(photograph, {});
+        return { ...done, blob: done.blob.size, ...(await compare(done.blob, expected)) };
+      },
+      [`fixtures/${PHOTOGRAPH}`, `work/${expected}`],
+    );
+    t.diagnostic(
+      `${(100 * result.near).toFixed(3)} % within 1/255, ${result.psnr.toFixed(1)} dB, ${result.seconds.toFixed(1)} s`,
+    );
+    assert.deepEqual([result.width, result.height, result.seed], [192, 160, 7]);
+    // Sums are taken in another order: a value in the middle between two levels may be rounded to either.
+    assert.ok(result.near >= 0.999, `${result.near}`);
+  });
+});
+
+/** Loads the tiny networks as files that the user chose. */
+const chooseTiny = (page, device) =>
+  page.evaluate(async (device) => {
+    const [checkpoint, controlnet] = [
+      await file("work/checkpoint.safetensors"),
+      await file("work/controlnet.safetensors"),
+    ];
+    return choose({ checkpoint, controlnet, device });
+  }, device);
+
+const tiny = (path) => [
+  "--upscaler",
+  "lite",
+  "--checkpoint",
+  join(path, "checkpoint.safetensors"),
+  "--controlnet",
+  join(path, "controlnet.safetensors"),
+];
+
+test(
+  "the whole recipe on the processor gives the program's picture, from files and noise of the user's",
+  { timeout: 5 * MINUTES },
+  async (t) => {
+    const settings = { tile_width: 16, tile_height: 16, tile_overlap: 4, num_inference_steps: 6 };
+    const noise = ["--noise", join(fixtures, "recipe/noise.safetensors")];
+    const expected = await shop.enlarge(
+      join(fixtures, PHOTOGRAPH),
+      { name: "recipe", values: settings },
+      ...tiny(shop.path),
+      ...noise,
+    );
+    await withEngine(async (page) => {
+      assert.equal((await chooseTiny(page, "cpu")).diffusion, true);
+      const result = await page.evaluate(
+        async ([photograph, settings, expected]) => {
+          const loaded = heard.length;
+          const again = await choose({
+            checkpoint: await file("work/checkpoint.safetensors"),
+            controlnet: await file("work/controlnet.safetensors"),
+            device: "cpu",
+          });
+          const loadedAgain = heard.length - loaded;
+          const noise = await file("fixtures/recipe/noise.safetensors");
+          const done = await enlarge(photograph, { settings, noise });
+          const phases = [...new Set(heard.filter(({ event }) => event === "tile").map(({ phase }) => phase))];
+          const plan = await ask("plan", { width: 96, height: 80, settings, region: null });
+          return { ...done, blob: null, again, loadedAgain, phases, plan, ...(await compare(done.blob, expected)) };
+        },
+        [`fixtures/${PHOTOGRAPH}`, settings, `work/${expected}`],
+      );
+      t.diagnostic(`${result.psnr.toFixed(1)} dB, ${result.seconds.toFixed(1)} s`);
+      assert.ok(result.psnr >= 45, `${result.psnr} dB`);
+      assert.deepEqual(result.phases, ["enlarge", "encode", "diffuse", "decode"]);
+      assert.equal(result.loadedAgain, 0, "what is loaded stays");
+      assert.deepEqual([result.plan.stages[0].diffusion_tiles, result.plan.stages[0].work.length], [4, 4]);
+      assert.match(result.plan.text, /192 × 160 pixels: 4 tiles redrawn 3 times/);
+    });
+  },
+);
+
+test(
+  "the whole recipe on WebGPU gives the program's picture, and a cancelled run leaves the weights",
+  { timeout: 9 * MINUTES },
+  async (t) => {
+    // Two tiles, one step: a software GPU takes its time.
+    const settings = {
+      upscale_factor: 1,
+      tile_width: 8,
+      tile_height: 10,
+      tile_overlap: 4,
+      num_inference_steps: 2,
+      denoise_strength: 0.5,
+    };
+    const expected = await shop.enlarge(
+      join(fixtures, PHOTOGRAPH),
+      { name: "gpu", values: settings },
+      ...tiny(shop.path),
+    );
+    await withEngine(async (page) => {
+      assert.equal((await chooseTiny(page, "gpu")).diffusion, true);
+      const wanted = { settings };
+      const first = await page.evaluate(
+        async ([photograph, wanted, expected]) => {
+          const done = await enlarge(photograph, wanted);
+          return { ...done, blob: null, ...(await compare(done.blob, expected)) };
+        },
+        [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`],
+      );
+      t.diagnostic(`${first.psnr.toFixed(1)} dB, ${first.seconds.toFixed(1)} s`);
+      assert.ok(first.psnr >= 45, `${first.psnr} dB`);
+      // Not the first run: there the browser is busy with compiling.
+      const cancelled = await page.evaluate(
+        async ([photograph, wanted]) => {
+          heard.length = 0;
+          const running = enlarge(photograph, wanted).then(
+            () => "done",
+            (error) => error.message,
+          );
+          while (!heard.some(({ phase }) => phase === "diffuse")) await new Promise((go) => setTimeout(go, 10));
+          const begun = performance.now();
+          ask("cancel");
+          return { message: await running, seconds: (performance.now() - begun) / 1000 };
+        },
+        [`fixtures/${PHOTOGRAPH}`, wanted],
+      );
+      t.diagnostic(`cancelled after ${cancelled.seconds.toFixed(2)} s`);
+      assert.equal(cancelled.message, "cancelled");
+      assert.ok(cancelled.seconds < 1, `${cancelled.seconds} s`);
+      const again = await page.evaluate(
+        async ([photograph, wanted, expected]) => {
+          const done = await enlarge(photograph, wanted);
+          const events = [...new Set(heard.map(({ event }) => event))];
+          return { events, ...(await compare(done.blob, expected)) };
+        },
+        [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`],
+      );
+      assert.deepEqual(
+        [again.events.includes("tile"), again.events.includes("load")],
+        [true, false],
+        "no weights were loaded again",
+      );
+      assert.equal(again.psnr, first.psnr);
+    });
+  },
+);
+
+test(
+  "a result is saved in every format, read in parts, and no file is taken for another",
+  { timeout: 3 * MINUTES },
+  async () => {
+    await withEngine(async (page) => {
+      const found = await page.evaluate(async (photograph) => {
+        await choose({ device: "cpu" });
+        const before = await ask("pixels", { x: 0, y: 0, width: 1, height: 1 }).catch((error) => error.message);
+        await enlarge(photograph, {});
+        const whole = await createImageBitmap((await ask("save", { format: "png", quality: 95, file: null })).blob);
+        const context = new OffscreenCanvas(whole.width, whole.height).getContext("2d");
+        context.drawImage(whole, 0, 0);
+        const expected = context.getImageData(100, 50, 30, 20).data;
+        const part = new Uint8Array(await ask("pixels", { x: 100, y: 50, width: 30, height: 20 }));
+        const starts = {};
+        for (const format of ["png", "jpg", "webp", "tif"]) {
+          const { blob } = await ask("save", { format, quality: 90, file: null });
+          starts[format] = [blob.type, String.fromCharCode(...new Uint8Array(await blob.slice(0, 4).arrayBuffer()))];
+        }
+        // A file of the user's own, written through its handle.
+        const handle = await (await navigator.storage.getDirectory()).getFileHandle("chosen.png", { create: true });
+        const { written } = await ask("save", { format: "png", quality: 95, file: handle });
+        const outside = await ask("pixels", { x: 190, y: 0, width: 3, height: 1 }).catch((error) => error.message);
+        const wrong = await file("fixtures/esrgan/sdxl.safetensors");
+        const refused = await choose({ checkpoint: wrong, controlnet: wrong, device: "cpu" }).catch(
+          (error) => error.message,
+        );
+        const pickle = await choose({ upscaler: await file("fixtures/esrgan/srvgg.pth"), device: "cpu" }).catch(
+          (error) => error.message,
+        );
+        const range = await choose({ device: "cpu" })
+          .then(() => ask("plan", { width: 9, height: 9, settings: { upscale_factor: 99 }, region: null }))
+          .catch((error) => error.message);
+        const equal = part.length === expected.length && part.every((value, i) => value === expected[i]);
+        return {
+          before,
+          equal,
+          starts,
+          written: [written, (await handle.getFile()).size],
+          outside,
+          refused,
+          pickle,
+          range,
+        };
+      }, `fixtures/${PHOTOGRAPH}`);
+      assert.match(found.before, /no result yet/);
+      assert.ok(found.equal, "a part is that of the whole");
+      assert.deepEqual(found.starts, {
+        png: ["image/png", "\x89PNG"],
+        jpg: ["image/jpeg", "\xff\xd8\xff\xe0"],
+        webp: ["image/webp", "RIFF"],
+        tif: ["image/tiff", "II*\0"],
+      });
+      assert.ok(found.written[0] > 1000 && found.written[0] === found.written[1], `${found.written}`);
+      assert.match(found.outside, /not inside the result, which is 192 × 160/);
+      assert.match(found.refused, /sdxl\.safetensors: this is an SDXL checkpoint/);
+      assert.match(found.pickle, /srvgg\.pth: no \.safetensors file/);
+      assert.match(found.range, /--upscale-factor 99/);
+    });
+  },
+);
+
+test("without WebGPU the cause is said, and lite works on the processor", { timeout: 3 * MINUTES }, async () => {
+  const without = await launch();
+  try {
+    await withEngine(async (page) => {
+      const adapter = await page.evaluate(() => ask("adapter"));
+      assert.equal(adapter.ok, false);
+      assert.ok(["no-adapter", "no-webgpu"].includes(adapter.cause), adapter.cause);
+      await assert.rejects(
+        page.evaluate(() => choose({ device: "gpu" })),
+        /no adapter|could not be started/,
+      );
+      const done = await page.evaluate(async (photograph) => {
+        await choose({ device: "cpu" });
+        return { ...(await enlarge(photograph, {})), blob: null };
+      }, `fixtures/${PHOTOGRAPH}`);
+      assert.deepEqual([done.width, done.height], [192, 160]);
+    }, without);
+  } finally {
+    await without.close();
+  }
+});
+
+test("what is downloaded is small", async (t) => {
+  const engine = await promisify(gzip)(await readFile(join(dist, "clarifier-wasm_bg.wasm")), { level: 9 });
+  t.diagnostic(`the engine is ${(engine.length / 1e6).toFixed(2)} MB gzipped`);
+  assert.ok(engine.length < 5e6, `${engine.length} bytes`);
+});
