@@ -77,8 +77,8 @@ const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
 const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
-/// Bytes of the band of tiles that the autoencoder's are blended in, for each pixel: RGB in f32, twice while rows are written.
-const BYTES_PER_BAND_PIXEL: u64 = 2 * 3 * 4;
+/// Bytes of the band that the autoencoder's tiles are blended in, for each pixel: RGB in f32.
+const BYTES_PER_BAND_PIXEL: u64 = 3 * 4;
 /// Bytes of a pixel of a working copy: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
 
@@ -191,5 +191,35 @@ impl Plan {
             peak,
             scratch,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(enlarger: &Enlarger, factor: f64, side: u32) -> Plan {
+        let settings = Settings { upscale_factor: factor, ..Settings::default() };
+        Plan::new(&Backend::flex(), enlarger, false, Size::new(side, side), &settings)
+    }
+
+    #[test]
+    fn copies_are_those_that_there_are_at_once() {
+        let pixel = BYTES_PER_PIXEL;
+        let lite = Enlarger::lite(&clarifier_model::loader::Placement::f32(&burn::tensor::Device::flex()));
+        // What the network gives is the last copy; the result beside it.
+        assert_eq!(plan(&lite, 4.0, 100).scratch, 2 * 400 * 400 * pixel);
+        // What it gives is larger, and reduced.
+        assert_eq!(plan(&lite, 3.0, 100).scratch, (400 * 400 + 2 * 300 * 300) * pixel);
+        assert_eq!(plan(&Enlarger::Lanczos, 3.0, 100).scratch, (100 * 100 + 2 * 300 * 300) * pixel);
+    }
+
+    #[test]
+    fn a_tile_of_the_enlarger_counts_and_does_not_grow_with_the_picture() {
+        let lite = Enlarger::lite(&clarifier_model::loader::Placement::f32(&burn::tensor::Device::flex()));
+        let (small, large) = (plan(&lite, 4.0, 2000).on_disk(), plan(&lite, 4.0, 8192).on_disk());
+        assert_eq!((small.peak, small.peak_memory), (Peak::Enlarger, large.peak_memory));
+        // Measured with the program's own 30 MB: 68 MB.
+        assert!((15_000_000..100_000_000).contains(&small.peak_memory), "{}", small.peak_memory);
     }
 }
