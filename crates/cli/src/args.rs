@@ -207,10 +207,18 @@ fn outputs() -> Vec<Arg> {
              [default: {name}_{factor}x]",
         )
         .conflicts_with("output"),
-        option("format", "FORMAT", "png, jpg, webp (without loss) or tif [default: each input's]")
-            .value_parser(["png", "jpg", "jpeg", "webp", "tif", "tiff"])
+        option("format", "FORMAT", "png, jpg, webp (without loss), tif or dzi [default: each input's]")
+            .value_parser(["png", "jpg", "jpeg", "webp", "tif", "tiff", "dzi"])
             .hide_possible_values(true)
             .conflicts_with("output"),
+        option(
+            "dzi-tiles",
+            "FORMAT",
+            "What the tiles of a Deep Zoom pyramid (.dzi) are, which viewers such as OpenSeadragon show: jpg or png",
+        )
+        .value_parser(["jpg", "png"])
+        .hide_possible_values(true)
+        .default_value("jpg"),
         option("output-depth", "BITS", "Of each value; auto is the input's where the format has them")
             .value_parser(["auto", "8", "16"])
             .default_value("auto"),

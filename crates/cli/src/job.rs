@@ -28,6 +28,10 @@ pub struct Request {
     pub arguments: Vec<OsString>,
     pub name: Option<Pattern>,
     pub format: Option<Format>,
+    /// Deep Zoom pyramids, whatever the format.
+    pub deep_zoom: bool,
+    /// What their tiles are.
+    pub dzi_tiles: Format,
     pub recursive: bool,
     pub overwrite: bool,
     pub skip_existing: bool,
@@ -137,7 +141,9 @@ impl Request {
             restart: matches.get_flag("restart"),
             arguments,
             name: text("name").map(Pattern::parse).transpose()?,
-            format: text("format").map(format),
+            format: text("format").filter(|name| *name != "dzi").map(format),
+            deep_zoom: text("format") == Some("dzi"),
+            dzi_tiles: format(parsed("dzi-tiles")),
             recursive: matches.get_flag("recursive"),
             overwrite: matches.get_flag("overwrite"),
             skip_existing: matches.get_flag("skip-existing"),

@@ -15,6 +15,7 @@ mod progress;
 mod recipe;
 mod resume;
 mod run;
+mod scratch;
 mod space;
 mod status;
 mod store;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open};
 use clarifier_upscale::{
     Diffusion, Error, Job, Models, Recipe, RecipeFile, Settings, check_noise_file, output_part, source_size,
     stages, upscale as run_engine,
@@ -18,9 +18,6 @@ use crate::space;
 use crate::unfinished::Unfinished;
 use crate::work_dir::WorkDir;
 
-/// Working copies up to this many bytes stay in memory.
-const SCRATCH_IN_MEMORY: u64 = 2 << 30;
-
 /// A picture that was read.
 pub struct Prepared {
     pub picture: Raster,
@@ -31,7 +28,7 @@ pub struct Prepared {
 /// Read the picture, and say what is lost of it.
 pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared> {
     let (input, target) = (&item.input.path, &item.target);
-    let decoded = open(input, &StoreKind::Memory)?;
+    let decoded = open(input, &request.input_store(item.header.size, &target.path)?)?;
     let picture = decoded.raster;
     let losses = target.format.losses(&picture);
     for (file, message) in decoded
@@ -82,18 +79,14 @@ impl One<'_> {
             work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
             work.log(&format!("plan: {}", serde_json::to_string(&plan)?));
         }
-        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
-            StoreKind::Memory
-        } else {
-            StoreKind::File(request.work_dir.clone().unwrap_or_else(std::env::temp_dir))
-        };
+        let scratch = request.scratch(plan.scratch, &target.path)?;
         let size = output_part(picture.size(), &settings, request.region)?.size;
         let depth = match request.depth.unwrap_or(picture.depth()) {
             Depth::Sixteen if target.format.keeps_sixteen_bits() => Depth::Sixteen,
             _ => Depth::Eight,
         };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
-        let on_disk = (plan.scratch > SCRATCH_IN_MEMORY).then_some(&result);
+        let on_disk = request.copies_on_disk(plan.scratch).then_some(&result);
         let masked = planning.mask.is_some().then(|| planning.plain(models, picture.size(), &settings));
         let needed = space::needed(&plan, masked.as_ref(), on_disk, &picture);
         let journal = unfinished
@@ -130,7 +123,7 @@ impl One<'_> {
         if let Some(unfinished) = unfinished {
             unfinished.saving(item)?;
         }
-        if let Err(error) = save(&result, &target.path, target.format, &options, request.overwrite) {
+        if let Err(error) = target.save(&result, &options, request.overwrite) {
             if let Some(unfinished) = unfinished {
                 unfinished.not_saved(item)?;
             }

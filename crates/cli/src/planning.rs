@@ -32,6 +32,8 @@ impl Planning<'_> {
         let mut settings = self.request.settings.clone();
         loop {
             let plan = Plan::new(self.backend, &models.enlarger, self.diffusion, input, &settings);
+            let on_disk = self.request.copies_on_disk(plan.scratch);
+            let plan = if on_disk { plan.on_disk() } else { plan };
             let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
                 return Ok((settings, plan));
             };
@@ -87,11 +89,15 @@ impl Planning<'_> {
                 }
             }
         }
-        println!(
-            "  memory: about {} MB, of which {} MB working copies of the picture",
-            plan.peak_memory / 1_000_000,
-            plan.scratch / 1_000_000
-        );
+        let (memory, copies) = (plan.peak_memory / 1_000_000, plan.scratch / 1_000_000);
+        match self.request.copies_on_disk(plan.scratch) {
+            true => {
+                println!("  memory: about {memory} MB; working copies of the picture: {copies} MB on disk")
+            }
+            false => {
+                println!("  memory: about {memory} MB, of which {copies} MB working copies of the picture")
+            }
+        }
         if self.request.work_dir.is_some() {
             println!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));
         }

@@ -4,6 +4,7 @@
 
 mod carry;
 mod decode;
+mod deep_zoom;
 mod disk_folder;
 mod encode;
 mod exif;
@@ -11,6 +12,7 @@ mod exif;
 mod fixtures;
 mod format;
 mod iptc;
+mod memory;
 mod metadata;
 mod orient;
 mod overview;
@@ -20,9 +22,12 @@ mod raster;
 mod resize;
 mod save;
 mod store;
+#[cfg(test)]
+mod stream;
 mod xmp;
 
 pub use decode::{DecodeError, Decoded, Header, decode, open, probe};
+pub use deep_zoom::{deep_zoom_folder, save_deep_zoom};
 pub use disk_folder::{DiskFolder, FolderError};
 pub use encode::{Chroma, EncodeError, EncodeOptions, encode};
 pub use format::{Format, FormatError};

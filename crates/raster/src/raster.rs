@@ -227,6 +227,9 @@ impl Raster {
         self.check(rect);
         let row = rect.size.width as usize * self.pixel_bytes();
         assert_eq!(bytes.len(), row * rect.size.height as usize, "the region's bytes");
+        if rect.size.width == self.size.width {
+            return Ok(self.store.write_at(self.offset(0, rect.y), bytes)?);
+        }
         for (y, row) in (rect.y..).zip(bytes.chunks_exact(row.max(1))) {
             self.store.write_at(self.offset(rect.x, y), row)?;
         }
@@ -370,7 +373,7 @@ pub(crate) fn levels(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The nearest of 256 levels to one of 65536.
-fn eight(level: u16) -> u8 {
+pub(crate) fn eight(level: u16) -> u8 {
     ((u32::from(level) * 255 + 32767) / 65535) as u8
 }
 

@@ -92,6 +92,27 @@ impl Enlarger {
         }
     }
 
+    /// Pixels of working copies while it enlarges, the result's among them.
+    pub fn copies(&self, from: Size, to: Size) -> u64 {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        match self.network(factor) {
+            None => from.area() + to.area(),
+            Some(network) => {
+                let large = from.times(network.scale() as u32);
+                large.area() + if large == to { 0 } else { to.area() }
+            }
+        }
+    }
+
+    /// Bytes that a tile takes, about.
+    pub fn memory(&self, from: Size, to: Size) -> u64 {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        self.network(factor).map_or(0, |network| {
+            let side = |length: u32| u64::from(length.min(TILE + 2 * network.reach()));
+            side(from.width) * side(from.height) * network.bytes_per_pixel()
+        })
+    }
+
     /// How many tiles it takes to enlarge a picture of this size.
     pub fn tiles(&self, from: Size, factor: f64) -> usize {
         self.network(factor).map_or(1, |_| grid(from).len())

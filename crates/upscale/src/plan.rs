@@ -9,7 +9,7 @@ use crate::device::{AdapterInfo, Backend};
 use crate::enlarge::Enlarger;
 use crate::journal::room;
 use crate::pipeline::{enlarger_steps, source_size};
-use crate::{Settings, Solver, StepNoise, stages};
+use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
 #[derive(Debug, Clone, Serialize)]
@@ -20,11 +20,11 @@ pub struct Plan {
     pub precision: String,
     /// In order.
     pub stages: Vec<PlannedStage>,
-    /// The most memory that will be in use at once, in bytes, weights included; an estimate.
+    /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
     pub peak_memory: u64,
     /// What that peak comes from.
     pub peak: Peak,
-    /// Bytes of working copies of the picture, in memory or in the work folder.
+    /// Bytes of working copies of the picture at once, in memory or on a disk; the result's among them, the input's not.
     pub scratch: u64,
     /// Bytes that a journal of the run needs ([`crate::Journal`]).
     pub kept: u64,
@@ -72,7 +72,7 @@ impl From<&Backend> for Machine {
 pub fn shrink(settings: &mut Settings, peak: Peak) {
     let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
     match peak {
-        Peak::Picture => {}
+        Peak::Picture | Peak::Enlarger => {}
         Peak::Autoencoder => settings.vae_tile = smaller(settings.vae_tile, 128),
         Peak::Diffusion => {
             settings.tile_width = smaller(settings.tile_width, 32);
@@ -89,6 +89,8 @@ pub fn shrink(settings: &mut Settings, peak: Peak) {
 pub enum Peak {
     /// The picture itself.
     Picture,
+    /// A tile of the enlarger.
+    Enlarger,
     /// A tile of diffusion (`tile_width` × `tile_height`).
     Diffusion,
     /// A tile of the autoencoder (`vae_tile`).
@@ -137,6 +139,8 @@ const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
 const LARGEST_PER_LATENT: u64 = 2 * 2 * 4 * 320;
 /// Bytes of the largest tensor of a tile of the VAE, for each pixel: 256 channels at the full size, in f32.
 const LARGEST_PER_VAE_PIXEL: u64 = 256 * 4;
+/// Bytes of the band that the autoencoder's tiles are blended in, for each pixel: RGB in f32.
+const BYTES_PER_BAND_PIXEL: u64 = 3 * 4;
 /// Bytes of a pixel of a working copy: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
 
@@ -156,6 +160,12 @@ impl Plan {
     /// estimate.
     pub fn seconds(&self, speed: f64) -> f64 {
         self.stages.iter().map(|stage| stage.operations).sum::<f64>() / speed
+    }
+
+    /// The same with working copies that are not in memory.
+    pub fn on_disk(mut self) -> Self {
+        self.peak_memory -= self.scratch;
+        self
     }
 
     /// The plan for a picture of size `input` on a device that is there.
@@ -184,8 +194,11 @@ impl Plan {
             enlarger_steps(input, settings.upscale_factor, enlarger)
         };
         let (mut memory, mut peak) = (0, Peak::Picture);
+        // The stages' copies, and those that a stage adds to its input and its guess.
+        let (mut copies, mut before) = (0, 0);
+        let beside =
+            u64::from(settings.hint == HintSource::Input) + u64::from(settings.seamless != Seamless::None);
         let mut largest_tensor = (0, Peak::Diffusion);
-        let mut scratch = 0;
         let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
         let half = machine.half;
         let planned = stages.iter().map(|stage| {
@@ -198,30 +211,33 @@ impl Plan {
             let solver = Solver::new(settings, stage.strength, noise);
             let (steps, evaluations) =
                 if diffusion { (solver.steps(), solver.evaluations()) } else { (0, 0) };
+            let enlarger_tile = enlarger.memory(stage.from, stage.to);
+            if enlarger_tile > memory {
+                (memory, peak) = (enlarger_tile, Peak::Enlarger);
+            }
             if diffusion {
-                let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
+                let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
                 let unet = canvas + unet + machine.attention.score_bytes;
+                let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
+                let vae = canvas + side * side * BYTES_PER_VAE_PIXEL + bands;
                 let value = if half { 2 } else { 4 };
                 let tensors = [
                     (grid.tile().area() * LARGEST_PER_LATENT * value, Peak::Diffusion),
-                    (vae * LARGEST_PER_VAE_PIXEL, Peak::Autoencoder),
+                    (side * side * LARGEST_PER_VAE_PIXEL, Peak::Autoencoder),
                 ];
                 largest_tensor =
                     tensors.into_iter().fold(largest_tensor, |a, b| if b.0 > a.0 { b } else { a });
-                for (needed, by) in
-                    [(unet, Peak::Diffusion), (canvas + vae * BYTES_PER_VAE_PIXEL, Peak::Autoencoder)]
-                {
+                for (needed, by) in [(unet, Peak::Diffusion), (vae, Peak::Autoencoder)] {
                     if needed > memory {
                         (memory, peak) = (needed, by);
                     }
                 }
             }
-            // A network of a larger factor than the stage's gives more than is kept.
-            let step = enlarger.largest_step();
-            let copies = if step > 2.0 && step.is_finite() { 5 } else { 2 };
-            scratch = scratch.max(copies * stage.to.area() * BYTES_PER_PIXEL);
+            let redrawing = if diffusion { (1 + beside) * stage.to.area() } else { 0 };
+            copies = copies.max(before + enlarger.copies(stage.from, stage.to).max(redrawing));
+            before = stage.to.area();
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
             let latents_of_a_tile = grid.tile().area() as f64;
             let a_tile =
@@ -243,7 +259,9 @@ impl Plan {
                 strength: stage.strength,
             }
         });
-        let planned = planned.collect();
+        let planned: Vec<_> = planned.collect();
+        // The last stage's result stays while the run's is made of it.
+        let scratch = (copies.max(before) + before) * BYTES_PER_PIXEL;
         if diffusion {
             memory += OTHER_WEIGHTS + UNET_WEIGHTS / if half { 2 } else { 1 };
         }
@@ -309,5 +327,30 @@ mod tests {
             assert!(rounds < 20, "{settings:?}");
         }
         assert!(settings.tile_width < 112 && settings.vae_tile < 768, "{settings:?}");
+    }
+
+    fn plan(enlarger: &Enlarger, factor: f64, side: u32) -> Plan {
+        let settings = Settings { upscale_factor: factor, ..Settings::default() };
+        Plan::new(&Backend::flex(), enlarger, false, Size::new(side, side), &settings)
+    }
+
+    #[test]
+    fn copies_are_those_that_there_are_at_once() {
+        let pixel = BYTES_PER_PIXEL;
+        let lite = Enlarger::lite(&clarifier_model::loader::Placement::f32(&burn::tensor::Device::flex()));
+        // What the network gives is the last copy; the result beside it.
+        assert_eq!(plan(&lite, 4.0, 100).scratch, 2 * 400 * 400 * pixel);
+        // What it gives is larger, and reduced.
+        assert_eq!(plan(&lite, 3.0, 100).scratch, (400 * 400 + 2 * 300 * 300) * pixel);
+        assert_eq!(plan(&Enlarger::Lanczos, 3.0, 100).scratch, (100 * 100 + 2 * 300 * 300) * pixel);
+    }
+
+    #[test]
+    fn a_tile_of_the_enlarger_counts_and_does_not_grow_with_the_picture() {
+        let lite = Enlarger::lite(&clarifier_model::loader::Placement::f32(&burn::tensor::Device::flex()));
+        let (small, large) = (plan(&lite, 4.0, 2000).on_disk(), plan(&lite, 4.0, 8192).on_disk());
+        assert_eq!((small.peak, small.peak_memory), (Peak::Enlarger, large.peak_memory));
+        // Measured with the program's own 30 MB: 68 MB.
+        assert!((15_000_000..100_000_000).contains(&small.peak_memory), "{}", small.peak_memory);
     }
 }

@@ -61,13 +61,6 @@ pub enum Kind {
     Embedding,
 }
 
-impl Kind {
-    /// Whether prompts use it by name.
-    pub fn named_in_prompts(self) -> bool {
-        matches!(self, Self::Lora | Self::Embedding)
-    }
-}
-
 /// All of it.
 pub fn manifest() -> Manifest {
     serde_json::from_str(include_str!("../../../../assets/models.json"))
@@ -87,7 +80,7 @@ mod tests {
         assert!(
             models
                 .iter()
-                .filter(|m| m.kind.named_in_prompts())
+                .filter(|m| matches!(m.kind, Kind::Lora | Kind::Embedding))
                 .all(|m| m.file.starts_with(&format!("{}.", m.name)))
         );
         assert!(models.iter().all(|m| !(m.recommended && m.non_commercial)));
