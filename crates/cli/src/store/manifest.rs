@@ -80,7 +80,7 @@ mod tests {
         assert!(
             models
                 .iter()
-                .filter(|m| matches!(m.kind, Kind::Lora | Kind::Embedding))
+                .filter(|m| matches!(m.kind, super::Kind::Lora | super::Kind::Embedding))
                 .all(|m| m.file.starts_with(&format!("{}.", m.name)))
         );
         assert!(models.iter().all(|m| !(m.recommended && m.non_commercial)));
