@@ -11,12 +11,15 @@ import { Result } from "./controls/result.js";
 import { Run } from "./controls/run.js";
 import { Stage } from "./controls/stage.js";
 import { Start } from "./controls/start.js";
+import { setSize } from "./controls/store.js";
 import { Unfinished } from "./controls/unfinished.js";
 import { advice, inPageWords } from "./lib/advice.js";
 import { show } from "./lib/dom.js";
+import { Downloads } from "./lib/downloads.js";
 import { Engine, EngineStopped } from "./lib/engine.js";
 import { CANCELLED, Job } from "./lib/job.js";
 import { chosenAgain } from "./lib/kept.js";
+import { keepForOffline } from "./lib/offline.js";
 import { openPicture } from "./lib/picture.js";
 import { State } from "./lib/state.js";
 
@@ -25,7 +28,8 @@ const state = new State();
 const engine = new Engine();
 const notices = new Notices(byId("notices"));
 const capability = new Capability(byId("capability"), byId("device"));
-const models = new Models(byId("models"), state);
+const downloads = new Downloads(engine);
+const models = new Models(byId("models"), state, downloads);
 const start = new Start(byId("start"));
 const unfinished = new Unfinished(byId("unfinished"), state);
 const stage = new Stage(byId("stage"), state, start.picker("Another picture", "tool"));
@@ -42,6 +46,8 @@ let readiness = "starting";
 /** "none", "picture", "opening", "running" or "result": what the page is about. */
 let mode = "none";
 let planning = 0;
+/** Whether what was downloaded has been chosen once: what the user then takes back stays so. */
+let chosenBefore = false;
 
 function problem(error, action) {
   const stopped = error instanceof EngineStopped ? "The engine stopped, and was started again: " : "";
@@ -87,6 +93,30 @@ async function plan() {
     run.offer({ plan: inPageWords(error.message, state.fields, labelOf), label, ready: false });
   }
 }
+
+/** How a picture that is only enlarged could be redrawn. */
+function hint() {
+  if (!job.enlargesOnly || downloads.available === null) return null;
+  const open = (text, label) => ({
+    text,
+    label,
+    act: () => {
+      byId("models-panel").open = true;
+      byId("models-panel").scrollIntoView({ block: "start" });
+      models.focusStore();
+    },
+  });
+  if (downloads.running) return open("Only enlarged until the models are here.", "See how far they are");
+  if (downloads.stored("checkpoint") && downloads.stored("controlnet"))
+    return { text: "Only enlarged.", label: "Redraw with the downloaded models", act: () => models.useStored() };
+  if (!downloads.available) return open("Only enlarged; redrawing needs models.", "Choose files");
+  const size = setSize(downloads.recommended);
+  return open("Only enlarged.", `Download models to redraw it${size ? ` (${size})` : ""}`);
+}
+
+const hintNow = () => {
+  run.hint = hint();
+};
 
 let timer = 0;
 const planSoon = () => {
@@ -164,6 +194,7 @@ async function goOn() {
     state.setPicture(picture);
     state.restore(left);
     state.setModels(chosenAgain(left.models, state.models));
+    await job.load();
   } catch (error) {
     unfinished.show(left);
     problem(error);
@@ -236,8 +267,11 @@ byId("result").addEventListener("seed", () => {
   state.set({ seed: job.seed });
   result.kept();
 });
+downloads.addEventListener("change", hintNow);
+downloads.addEventListener("here", () => models.useStored());
 for (const event of ["settings", "region"]) state.addEventListener(event, planSoon);
 state.addEventListener("models", async () => {
+  hintNow();
   if (readiness === "ready") {
     // What it would take is said before gigabytes are read.
     await plan();
@@ -268,6 +302,10 @@ async function wake(load = true) {
     models.gpu = adapter.ok;
     // A software GPU is slower than the processor, but the user may insist.
     if (adapter.software && state.models.device === "gpu") state.setModels({ device: "cpu" });
+    // Without what was downloaded there is still everything else.
+    await downloads.resume().catch(() => {});
+    if (adapter.ok && !adapter.software && !chosenBefore) models.useStored();
+    chosenBefore = true;
     readiness = "ready";
     if (load) {
       await plan();
@@ -286,4 +324,7 @@ async function wake(load = true) {
 }
 
 enter("none");
-wake();
+// After the engine has come: it is what the visitor waits for.
+wake().finally(() =>
+  keepForOffline((act) => notices.info("A new version of this page is there.", ["Reload to use it", act])),
+);

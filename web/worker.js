@@ -1,6 +1,7 @@
 // The worker: owns the engine (crates/wasm), the GPU and the origin's own files. README.md beside this says what it takes and answers.
 import init, * as engine from "../clarifier-wasm.js";
 import { EngineFolder } from "./worker/folder.js";
+import { storeCommands } from "./worker/store.js";
 
 const ready = init();
 const own = new EngineFolder(engine);
@@ -153,7 +154,11 @@ async function save({ file, ...how }) {
   return { written: blob.size };
 }
 
+/** Downloads and the engine's work go on beside each other. */
+const beside = storeCommands({ ready, newHash: () => new engine.Hash(), post: (event) => self.postMessage({ event }) });
+
 const commands = {
+  ...beside,
   describe: () => JSON.parse(engine.describe()),
   adapter,
   models,
@@ -190,5 +195,6 @@ self.addEventListener("message", ({ data }) => {
     self.postMessage({ id: data.id, value: null });
     return;
   }
-  queue = queue.then(() => answer(data));
+  if (Object.hasOwn(beside, data.name)) answer(data);
+  else queue = queue.then(() => answer(data));
 });

@@ -1,6 +1,8 @@
 // A stand-in for web/worker.js that speaks its protocol and needs no engine: the tests' server gives it in the other's place.
 // It enlarges by repeating pixels, slowly enough to be watched, and fails when its name in the address says so.
-const options = new URL(self.location.href).searchParams;
+import { storeCommands } from "../tests/web/mock-store.js";
+
+const options = new URL(import.meta.url).searchParams;
 const mode = options.get("mode") ?? "";
 /** Milliseconds of a tile. */
 const PACE = Number(options.get("pace") ?? 15);
@@ -58,10 +60,11 @@ function planOf(job, redrawn = redraws()) {
 }
 
 const commands = {
+  ...storeCommands(options.get("store") ?? "", tell, wait),
   async describe() {
     await wait(Number(options.get("late") ?? 0));
     if (mode === "broken") throw new Error("the settings cannot be described");
-    const answer = await fetch(new URL("../tests/web/describe.json", self.location.href));
+    const answer = await fetch(new URL("../tests/web/describe.json", import.meta.url));
     return answer.json();
   },
   async adapter() {

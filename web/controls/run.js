@@ -13,6 +13,7 @@ export class Run {
   #detail = h("p", { class: "quiet" });
   #action = h("button", { type: "button", class: "plain", hidden: true, onclick: () => this.#act() });
   #act = () => {};
+  #hint = h("p", { class: "hint", hidden: true });
   #start;
   #cancel;
   #force;
@@ -41,7 +42,7 @@ export class Run {
       { type: "button", class: "plain", hidden: true, onclick: fire("force") },
       "End it by force (models are loaded again)",
     );
-    this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail, this.#action), this.#start);
+    this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail, this.#action, this.#hint), this.#start);
     this.#phases = h(
       "ol",
       { class: "phases", "aria-label": "Phases" },
@@ -68,6 +69,16 @@ export class Run {
     this.#start.textContent = label;
     this.#start.disabled = !ready;
     this.#busyNow(false);
+  }
+
+  /** What else could be done, in a sentence and a button for it: `{ text, label, act }`, or null. */
+  set hint(hint) {
+    show(this.#hint, hint !== null);
+    const said = hint ? `${hint.text} ${hint.label ?? ""}` : "";
+    if (!hint || this.#hint.dataset.said === said) return;
+    this.#hint.dataset.said = said;
+    const button = hint.label && h("button", { type: "button", class: "link", onclick: () => hint.act() }, hint.label);
+    this.#hint.replaceChildren(hint.text, ...(button ? [" ", button] : []));
   }
 
   focus() {

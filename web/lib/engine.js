@@ -1,6 +1,17 @@
 // The page's side of the worker that owns the engine: a question, an answer, and events in between.
 
-const startWorker = () => new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "engine" });
+/**
+ * The page's policy, of where may be connected to, does not bind a worker that has an address of its own; one made of a blob inherits it.
+ */
+const startWorker = () => {
+  const address = new URL("../worker.js", import.meta.url).href;
+  const blob = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
+  const url = URL.createObjectURL(blob);
+  const worker = new Worker(url, { type: "module", name: "engine" });
+  // It has begun when it first says something.
+  worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
+  return worker;
+};
 
 /** What WebAssembly says when the engine has broken down inside: nothing that it holds can be trusted any more. */
 const FATAL = /\bunreachable\b|out of bounds|null function|stack size exceeded|recursive use of an object/;

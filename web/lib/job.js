@@ -40,6 +40,12 @@ export class Job extends EventTarget {
     engine.addEventListener("event", ({ detail }) => this.#heard(detail));
   }
 
+  /** Whether nothing is chosen that redraws. */
+  get enlargesOnly() {
+    const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
+    return !checkpoint && !controlnet && !vae && loras.length === 0 && embeddings.length === 0;
+  }
+
   /** What the user has to choose still, in a sentence, or nothing. */
   missing() {
     const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
@@ -49,7 +55,7 @@ export class Job extends EventTarget {
     if (controlnet) return "Redrawing also needs a checkpoint: see Models. Without it the picture is only enlarged.";
     if (vae || loras.length > 0 || embeddings.length > 0)
       return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
-    return "Enlarged by the built-in network. Redrawing needs models: see Models.";
+    return "";
   }
 
   /** Whether the models that are chosen could not be loaded. */
@@ -170,6 +176,7 @@ export class Job extends EventTarget {
   }
 
   #heard(event) {
+    if (event.event === "download") return;
     if (event.event === "warning") {
       this.#say("warning", event.message);
       return;

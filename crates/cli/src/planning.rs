@@ -47,6 +47,11 @@ impl Planning<'_> {
         }
     }
 
+    /// The plan without diffusion, which what a mask keeps is made by.
+    pub fn plain(&self, models: &Models, input: Size, settings: &Settings) -> Plan {
+        Plan::new(self.backend, &models.enlarger, false, input, settings)
+    }
+
     /// Tell of the plan, and of the time that it takes.
     pub fn show(&self, plan: &Plan, input: &Path, output: &Path) -> Result<()> {
         // Measured only for diffusion, beside which all else is quick.
@@ -87,6 +92,9 @@ impl Planning<'_> {
             plan.peak_memory / 1_000_000,
             plan.scratch / 1_000_000
         );
+        if self.request.work_dir.is_some() {
+            println!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));
+        }
         if let Some(seconds) = seconds {
             println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
         }

@@ -4,6 +4,7 @@
 
 mod carry;
 mod decode;
+mod disk_folder;
 mod encode;
 mod exif;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod store;
 mod xmp;
 
 pub use decode::{DecodeError, Decoded, Header, decode, open, probe};
+pub use disk_folder::{DiskFolder, FolderError};
 pub use encode::{Chroma, EncodeError, EncodeOptions, encode};
 pub use format::{Format, FormatError};
 pub use metadata::Metadata;

@@ -77,6 +77,9 @@ pub enum RasterError {
     },
 }
 
+/// How much of a picture [`Raster::checksum`] reads at once.
+const CHECKSUM_BYTES: usize = 1 << 20;
+
 /// One picture: interleaved values, row by row, in native byte order.
 pub struct Raster {
     size: Size,
@@ -162,6 +165,38 @@ impl Raster {
             (Depth::Eight, Depth::Sixteen) => bytes.into_iter().flat_map(|level| [level; 2]).collect(),
             (Depth::Sixteen, Depth::Eight) => levels(&bytes),
         })
+    }
+
+    /// A checksum (CRC-32) of a region's bytes as they are stored; 0 of no pixels.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture.
+    pub fn checksum(&self, rect: Rect) -> Result<u32, RasterError> {
+        self.check(rect);
+        let mut sum = crc32fast::Hasher::new();
+        let row_bytes = rect.size.width as usize * self.pixel_bytes();
+        // Whole rows lie one after the other and are read many at once.
+        let whole = rect.size.width == self.size.width;
+        let at_once = if whole { (CHECKSUM_BYTES / row_bytes.max(1)).max(1) as u32 } else { 1 };
+        let mut bytes = Vec::new();
+        for y in (0..rect.size.height).step_by(at_once as usize) {
+            bytes.resize(row_bytes * at_once.min(rect.size.height - y) as usize, 0);
+            self.store.read_at(self.offset(rect.x, rect.y + y), &mut bytes)?;
+            sum.update(&bytes);
+        }
+        Ok(sum.finalize())
+    }
+
+    /// When this returns, all that was written will be there after a power cut, if the store is of a kind that
+    /// outlives the program.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn flush(&mut self) -> Result<(), RasterError> {
+        Ok(self.store.flush()?)
     }
 
     /// A region as it is stored: interleaved, row by row, in native byte order.
@@ -390,6 +425,23 @@ mod tests {
             let part = Rect::new(1, 2, Size::new(3, 2));
             assert_eq!(file.read(part).unwrap(), whole.crop(1, 2, part.size));
         }
+    }
+
+    #[test]
+    fn a_checksum_sees_every_byte_of_its_region() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut raster = numbered(&StoreKind::File(folder.path().into()), Depth::Sixteen);
+        let part = Rect::new(1, 1, Size::new(3, 2));
+        let sums =
+            |raster: &Raster| (raster.checksum(raster.area()).unwrap(), raster.checksum(part).unwrap());
+        let before = sums(&raster);
+        assert_eq!(before, sums(&numbered(&StoreKind::Memory, Depth::Sixteen)));
+        raster.write(4, 3, &Planes::zeros(Size::new(1, 1), 3)).unwrap();
+        let outside = sums(&raster);
+        assert!(outside.0 != before.0 && outside.1 == before.1);
+        raster.write(3, 2, &Planes::zeros(Size::new(1, 1), 3)).unwrap();
+        assert_ne!(sums(&raster).1, before.1);
+        assert_eq!(raster.checksum(Rect::new(0, 4, Size::new(5, 0))).unwrap(), 0);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Preview, StepPreview};
 
 /// A kind of work, in the order in which a stage does it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The enlarger, tile by tile.
@@ -33,6 +33,19 @@ pub enum Event {
         bytes: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// The run goes on where it was interrupted; what is counted in the events to come includes what was done then.
+    Resumed {
+        /// From 1.
+        stage: usize,
+        /// How many there are.
+        stages: usize,
+        /// What it was at.
+        phase: Phase,
+        /// Tiles of this phase done.
+        done: usize,
+        /// Tiles of this phase in all; 1 where the phase was at its end.
+        total: usize,
     },
     /// A stage begins.
     Stage {

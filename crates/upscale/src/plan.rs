@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::autoencode::{FACTOR, latent_size};
 use crate::device::{AdapterInfo, Backend};
 use crate::enlarge::Enlarger;
+use crate::journal::room;
 use crate::pipeline::{enlarger_steps, source_size};
 use crate::{Settings, Solver, StepNoise, stages};
 
@@ -25,6 +26,8 @@ pub struct Plan {
     pub peak: Peak,
     /// Bytes of working copies of the picture, in memory or in the work folder.
     pub scratch: u64,
+    /// Bytes that a journal of the run needs ([`crate::Journal`]).
+    pub kept: u64,
     /// Bytes of the largest tensor, which a GPU must be able to see as one buffer, and what it belongs to; an estimate.
     /// 0 without diffusion, whose tensors are the large ones.
     pub largest_tensor: (u64, Peak),
@@ -183,6 +186,7 @@ impl Plan {
         let (mut memory, mut peak) = (0, Peak::Picture);
         let mut largest_tensor = (0, Peak::Diffusion);
         let mut scratch = 0;
+        let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
         let half = machine.half;
         let planned = stages.iter().map(|stage| {
             let latents = latent_size(stage.to, FACTOR);
@@ -250,6 +254,7 @@ impl Plan {
             peak_memory: memory + scratch,
             peak,
             scratch,
+            kept: kept.unwrap_or_default(),
             largest_tensor,
         }
     }

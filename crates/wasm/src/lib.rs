@@ -8,6 +8,7 @@ mod browser;
 mod constructors;
 mod engine;
 mod folder;
+mod hash;
 mod models;
 mod picture;
 mod plan;
