@@ -142,15 +142,14 @@ const commands = {
   /** Repeated pixels, a little brighter, so that before and after differ. */
   async pixels({ x, y, width, height, scale = 1 }) {
     if (!result) throw new Error("there is no result");
-    const by = options.has("unscaled") ? 1 : scale;
     const { job } = result;
     const [left, top, w, h] = job.region ?? [0, 0, job.width, job.height];
-    const size = { width: Math.ceil(width / by), height: Math.ceil(height / by) };
+    const size = { width: Math.ceil(width / scale), height: Math.ceil(height / scale) };
     const rgba = new Uint8ClampedArray(size.width * size.height * 4);
     for (let row = 0; row < size.height; row += 1) {
-      const sourceY = top + Math.min(h - 1, Math.floor(((y + row * by) * h) / result.height));
+      const sourceY = top + Math.min(h - 1, Math.floor(((y + row * scale) * h) / result.height));
       for (let column = 0; column < size.width; column += 1) {
-        const sourceX = left + Math.min(w - 1, Math.floor(((x + column * by) * w) / result.width));
+        const sourceX = left + Math.min(w - 1, Math.floor(((x + column * scale) * w) / result.width));
         const from = (sourceY * job.width + sourceX) * 4;
         const to = (row * size.width + column) * 4;
         for (let i = 0; i < 3; i += 1) rgba[to + i] = result.pixels[from + i] * 1.12 + 6;
@@ -256,7 +255,7 @@ async function run(job, resumed = false) {
 /** What a GPU that sees little at once is advised. */
 function tight({ settings }) {
   if (mode !== "tight" || settings.vae_tile <= 256) return { fits: true };
-  const advice = "Mock 400 sees 134 MB at once, and this needs 604 MB; it fits with --vae-tile 256";
+  const advice = "A small GPU sees 134 MB at once, and this needs 604 MB; it fits with --vae-tile 256";
   return { fits: false, advice, smaller: { vae_tile: 256 } };
 }
 

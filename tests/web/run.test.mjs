@@ -98,9 +98,9 @@ page(
       );
     const first = (wanted) => order.findIndex(([name, redraws]) => name === wanted && redraws);
     assert.ok(first("plan") >= 0 && (first("models") < 0 || first("plan") < first("models")), JSON.stringify(order));
-    await page.getByText(/Mock 400 sees 134 MB at once, and this needs 604 MB; it fits with “.*” 256/).waitFor();
+    await page.getByText(/A small GPU sees 134 MB at once, and this needs 604 MB; it fits with “.*” 256/).waitFor();
     await page.getByRole("button", { name: "Use smaller tiles" }).click();
-    await page.getByText(/Mock 400/).waitFor({ state: "detached" });
+    await page.getByText(/A small GPU/).waitFor({ state: "detached" });
     assert.equal(await page.getByRole("button", { name: "Use smaller tiles" }).isVisible(), false);
     await start(page).click();
     await page.locator("#result:visible").waitFor();
