@@ -44,7 +44,7 @@ export class Store {
       h("ul", { class: "plain-list" }),
     );
     container.append(
-      h("h3", {}, "Download the recommended models"),
+      h("h3", {}, "Recommended models"),
       this.#set,
       this.#progress.element,
       this.#problem,
