@@ -61,13 +61,6 @@ pub enum Kind {
     Embedding,
 }
 
-impl Kind {
-    /// Whether prompts use it by name.
-    pub fn named_in_prompts(self) -> bool {
-        matches!(self, Self::Lora | Self::Embedding)
-    }
-}
-
 /// All of it.
 pub fn manifest() -> Manifest {
     serde_json::from_str(include_str!("../../../../assets/models.json"))
@@ -81,15 +74,13 @@ pub fn models() -> Vec<Model> {
 
 #[cfg(test)]
 mod tests {
+    use super::Kind;
+
     #[test]
     fn nothing_non_commercial_is_recommended_and_names_differ() {
         let models = super::models();
-        assert!(
-            models
-                .iter()
-                .filter(|m| m.kind.named_in_prompts())
-                .all(|m| m.file.starts_with(&format!("{}.", m.name)))
-        );
+        let mut named = models.iter().filter(|m| matches!(m.kind, Kind::Lora | Kind::Embedding));
+        assert!(named.all(|m| m.file.starts_with(&format!("{}.", m.name))));
         assert!(models.iter().all(|m| !(m.recommended && m.non_commercial)));
         assert!(models.iter().enumerate().all(|(i, a)| models[..i].iter().all(|b| a.name != b.name)));
     }
