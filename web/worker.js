@@ -1,13 +1,16 @@
 // The worker: owns the engine (crates/wasm), the GPU and the origin's own files. README.md beside this says what it takes and answers.
 import init, * as engine from "../clarifier-wasm.js";
+import { EngineFolder } from "./worker/folder.js";
 import { storeCommands } from "./worker/store.js";
 
 const ready = init();
+const own = new EngineFolder(engine);
 
 /** What the engine tells while it works; previews come with their pixels. */
 function tell(json, pixels) {
   const event = JSON.parse(json);
-  if (pixels) event.pixels = pixels;
+  if (event.event === "step" && event.preview) event.preview.pixels = pixels;
+  else if (pixels) event.pixels = pixels;
   self.postMessage({ event }, pixels ? [pixels.buffer] : []);
 }
 
@@ -65,11 +68,41 @@ async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embed
   return { ...loaded, device: gpu ? (lastAdapter ?? (await adapter())).name || "the GPU" : "the processor" };
 }
 
+/** Of what is loaded; of `models` (as the command of that name takes them), when something else is or nothing yet. */
+async function plan({ models, ...wanted }) {
+  const name = (upscaler) => (typeof upscaler === "string" ? upscaler : "file");
+  const intended = models && {
+    upscaler: name(models.upscaler),
+    diffusion: Boolean(models.checkpoint && models.controlnet),
+    device: models.device,
+  };
+  const gpu = intended?.device === "gpu" ? (lastAdapter ?? (await adapter())) : null;
+  return JSON.parse(engine.plan(JSON.stringify({ ...wanted, models: intended ?? null, adapter: gpu })));
+}
+
+/** What a run's input is; its pixels come by `band`. Those of a large one, and its working copies, lie in the engine's folder. */
+async function picture({ width, height }) {
+  await own.ready();
+  engine.picture(width, height);
+}
+
+/** Bytes of a picture that are handed on at once. */
+const BAND = 16 << 20;
+
 async function upscale({ pixels, noise, ...wanted }) {
+  const { width, height } = wanted;
+  if (pixels) {
+    await picture({ width, height });
+    const rows = Math.max(1, Math.floor(BAND / (4 * width)));
+    for (let y = 0; y < height; y += rows) {
+      const count = Math.min(rows, height - y);
+      // What is too short is the engine's to refuse.
+      engine.band(0, y, width, count, new Uint8Array(pixels).subarray(y * width * 4, (y + count) * width * 4));
+    }
+  }
+  await own.ready();
   const begun = performance.now();
-  const done = JSON.parse(
-    await engine.upscale(JSON.stringify(wanted), new Uint8Array(pixels), noise ?? undefined, tell),
-  );
+  const done = JSON.parse(await engine.upscale(JSON.stringify(wanted), noise ?? undefined, tell));
   return { ...done, seconds: (performance.now() - begun) / 1000 };
 }
 
@@ -112,7 +145,12 @@ async function encoded({ format, quality = 95 }) {
 async function save({ file, ...how }) {
   const blob = await encoded(how);
   if (!file) return { blob };
-  await blob.stream().pipeTo(await file.createWritable());
+  try {
+    await blob.stream().pipeTo(await file.createWritable());
+  } finally {
+    // It has served; a blob that was handed out is still read.
+    await results?.removeEntry(`${saved - 1}.${how.format}`).catch(() => {});
+  }
   return { written: blob.size };
 }
 
@@ -124,10 +162,16 @@ const commands = {
   describe: () => JSON.parse(engine.describe()),
   adapter,
   models,
-  plan: (wanted) => JSON.parse(engine.plan(JSON.stringify(wanted))),
+  plan,
+  picture,
+  band: ({ x, y, width, height, pixels }) => engine.band(x, y, width, height, new Uint8Array(pixels)),
   upscale,
-  pixels: ({ x, y, width, height }) => engine.pixels(x, y, width, height).buffer,
+  // Nothing is kept of a run yet.
+  unfinished: () => null,
+  discard: () => null,
+  pixels: ({ x, y, width, height, scale = 1 }) => engine.pixels(x, y, width, height, scale).buffer,
   save,
+  memory: async () => ({ wasm: (await ready).memory.buffer.byteLength, folder: own.missing, names: engine.names() }),
 };
 
 async function answer({ id, name, args }) {

@@ -12,8 +12,12 @@ export const WIDE = { width: 1400, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 /** A browser; with `gpu` one that has WebGPU, in software. */
-export const launch = ({ gpu = false } = {}) =>
-  chromium.launch({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
+export const launch = ({ gpu = false } = {}) => chromium.launch(options(gpu));
+
+/** One whose pages keep their files in the folder `profile`; with others they are in memory, as in a private window. */
+export const launchOnDisk = (profile, { gpu = false } = {}) => chromium.launchPersistentContext(profile, options(gpu));
+
+const options = (gpu) => ({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
 
 /** A browser of its own whose files are on the disk, as a user's are, in `folder`: only there a quota is enforced. */
 export const lasting = (folder) =>
@@ -30,8 +34,10 @@ export const contextOf = (browser, { size = WIDE, ...context } = {}) =>
 /** A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. */
 export async function visit(browser, server, { worker = "", path, allow, elsewhere, ...context } = {}) {
   server.worker = worker;
-  const opened = await contextOf(browser, context);
-  return { ...(await follow(opened, server, { path, allow, elsewhere })), close: () => opened.close() };
+  // One that keeps its files has but the one context.
+  const opened = browser.newContext ? await contextOf(browser, context) : browser;
+  const { page, complaints } = await follow(opened, server, { path, allow, elsewhere });
+  return { page, complaints, close: () => (browser.newContext ? opened.close() : page.close()) };
 }
 
 /** A page of a context, `{ page, complaints }`; `allow` are patterns of what is no complaint, `elsewhere` other origins that may be asked. */

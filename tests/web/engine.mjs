@@ -1,8 +1,41 @@
 // An engine of its own in a page, without the page: the worker as `web/README.md` describes it.
 
-/** In the page: `ask(name, argument)` of a worker of our own, which notes events in `heard`. */
-export const startEngine = (page) =>
+/** In the page: `file` gives a file that the server has, `compare` what two pictures differ by. */
+export const startComparing = (page) =>
   page.evaluate(() => {
+    /** A file that the server has, as if the user had chosen it. */
+    globalThis.file = async (path) => {
+      const answer = await fetch(new URL(path, document.baseURI));
+      return new File([await answer.blob()], path.split("/").at(-1), { lastModified: 1 });
+    };
+    /** How two pictures differ: the share of pixels that are within a level in each channel, and the PSNR in dB. */
+    globalThis.compare = async (blob, path) => {
+      const levels = async (source) => {
+        const bitmap = await createImageBitmap(source, { colorSpaceConversion: "none" });
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        return context.getImageData(0, 0, bitmap.width, bitmap.height);
+      };
+      const [a, b] = [await levels(blob), await levels(await file(path))];
+      if (a.width !== b.width || a.height !== b.height)
+        throw new Error(`${a.width} × ${a.height}, not ${b.width} × ${b.height}`);
+      let [near, squares, count] = [0, 0, 0];
+      for (let i = 0; i < a.data.length; i += 4) {
+        const off = [0, 1, 2].map((channel) => Math.abs(a.data[i + channel] - b.data[i + channel]));
+        near += Math.max(...off) <= 1;
+        squares += off[0] ** 2 + off[1] ** 2 + off[2] ** 2;
+        count += 1;
+      }
+      // Two pictures that are equal are not infinitely so, for JSON's sake.
+      const psnr = squares === 0 ? 999 : 10 * Math.log10((255 ** 2 * 3 * count) / squares);
+      return { near: near / count, psnr };
+    };
+  });
+
+/** In the page: `ask(name, argument)` of a worker of our own, which notes events in `heard`. */
+export async function startEngine(page) {
+  await startComparing(page);
+  await page.evaluate(() => {
     // As the page starts it: bound by the page's policy.
     const code = `import ${JSON.stringify(new URL("web/worker.js", document.baseURI).href)};`;
     const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
@@ -29,11 +62,6 @@ export const startEngine = (page) =>
         pending.set(next, { resolve, reject });
         worker.postMessage({ id: next++, name, args });
       });
-    /** A file that the server has, as if the user had chosen it. */
-    globalThis.file = async (path) => {
-      const answer = await fetch(new URL(path, document.baseURI));
-      return new File([await answer.blob()], path.split("/").at(-1), { lastModified: 1 });
-    };
     /** The pixels of a picture that the server has. */
     globalThis.picture = async (path) => {
       const bitmap = await createImageBitmap(await file(path), { colorSpaceConversion: "none" });
@@ -49,28 +77,6 @@ export const startEngine = (page) =>
       const { blob } = await ask("save", { format, quality: 95, file: null });
       return { ...done, blob };
     };
-    /** How two pictures differ: the share of pixels that are within a level in each channel, and the PSNR in dB. */
-    globalThis.compare = async (blob, path) => {
-      const levels = async (source) => {
-        const bitmap = await createImageBitmap(source, { colorSpaceConversion: "none" });
-        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-        context.drawImage(bitmap, 0, 0);
-        return context.getImageData(0, 0, bitmap.width, bitmap.height);
-      };
-      const [a, b] = [await levels(blob), await levels(await file(path))];
-      if (a.width !== b.width || a.height !== b.height)
-        throw new Error(`${a.width} × ${a.height}, not ${b.width} × ${b.height}`);
-      let [near, squares, count] = [0, 0, 0];
-      for (let i = 0; i < a.data.length; i += 4) {
-        const off = [0, 1, 2].map((channel) => Math.abs(a.data[i + channel] - b.data[i + channel]));
-        near += Math.max(...off) <= 1;
-        squares += off[0] ** 2 + off[1] ** 2 + off[2] ** 2;
-        count += 1;
-      }
-      // Two pictures that are equal are not infinitely so, for JSON's sake.
-      const psnr = squares === 0 ? 999 : 10 * Math.log10((255 ** 2 * 3 * count) / squares);
-      return { near: near / count, psnr };
-    };
     /** What `models` takes: the enlarger alone, but for what is given. */
     globalThis.choose = (given) =>
       ask("models", {
@@ -83,3 +89,4 @@ export const startEngine = (page) =>
         ...given,
       });
   });
+}

@@ -7,10 +7,9 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { launch, visit } from "./browser.mjs";
 import { startEngine } from "./engine.mjs";
-import { fixtures, root, workshop } from "./native.mjs";
+import { dist, fixtures, workshop } from "./native.mjs";
 import { serve } from "./server.mjs";
 
-const dist = process.env.DIST ?? join(root, "dist");
 const PHOTOGRAPH = "recipe/input.png";
 const MINUTES = 60_000;
 

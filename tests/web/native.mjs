@@ -11,6 +11,8 @@ export const built = join(process.env.CARGO_TARGET_DIR ?? join(homedir(), ".cach
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const fixtures = join(root, "tests/fixtures");
+/** The page as it is built. */
+export const dist = process.env.DIST ?? join(root, "dist");
 
 /** A folder with the tiny weights, for what the program makes too; `{ path, enlarge, remove }`. */
 export async function workshop() {

@@ -63,13 +63,15 @@ export const states = {
     },
   },
   running: {
-    worker: "pace=800",
+    worker: "pace=250",
     act: async (page) => {
       await sample(page);
       await chooseModels(page);
       await page.getByText("redrawing with Stable Diffusion").waitFor();
       await open(page, "Models");
+      await open(page, "All settings");
       for (const name of ["Tile width", "Tile height"]) await exact(page, name).fill("48");
+      await open(page, "All settings");
       await start(page).click();
       await page.locator(".progress-row:visible").first().waitFor();
       await page.getByText(/Redrawing, to/).waitFor();
@@ -79,6 +81,18 @@ export const states = {
     act: async (page) => {
       await sample(page);
       await runThrough(page);
+    },
+  },
+  interrupted: {
+    worker: "pace=700",
+    act: async (page) => {
+      page.on("dialog", (dialog) => dialog.accept());
+      await sample(page);
+      await chooseModels(page);
+      await start(page).click();
+      await page.locator(".progress-row:visible").first().waitFor();
+      await page.reload();
+      await page.locator("#unfinished:visible").waitFor();
     },
   },
   failed: {

@@ -11,6 +11,8 @@ export class Run {
   #container;
   #plan = h("p", { class: "plan" });
   #detail = h("p", { class: "quiet" });
+  #action = h("button", { type: "button", class: "plain", hidden: true, onclick: () => this.#act() });
+  #act = () => {};
   #hint = h("p", { class: "hint", hidden: true });
   #start;
   #cancel;
@@ -40,7 +42,7 @@ export class Run {
       { type: "button", class: "plain", hidden: true, onclick: fire("force") },
       "End it by force (models are loaded again)",
     );
-    this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail, this.#hint), this.#start);
+    this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail, this.#action, this.#hint), this.#start);
     this.#phases = h(
       "ol",
       { class: "phases", "aria-label": "Phases" },
@@ -58,8 +60,10 @@ export class Run {
     container.append(this.#idle, this.#busy);
   }
 
-  /** `plan` in a line, what else is to say, and whether there is anything to start. */
-  offer({ plan, detail = "", label, ready }) {
+  /** `plan` in a line, what else is to say, what to do about it (`[label, act]` or null), and whether there is anything to start. */
+  offer({ plan, detail = "", action = null, label, ready }) {
+    show(this.#action, action !== null);
+    [this.#action.textContent, this.#act] = action ?? ["", () => {}];
     this.#plan.textContent = plan;
     this.#detail.textContent = detail;
     this.#start.textContent = label;

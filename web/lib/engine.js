@@ -58,6 +58,10 @@ export class Engine extends EventTarget {
     this.#worker = worker;
     worker.addEventListener("message", ({ data }) => {
       if (worker !== this.#worker) return;
+      if (data.event?.event === "lost") {
+        this.#died(data.event.message);
+        return;
+      }
       if (data.event) {
         this.dispatchEvent(new CustomEvent("event", { detail: data.event }));
         return;

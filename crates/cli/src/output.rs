@@ -48,8 +48,8 @@ impl Target {
 
     /// Whether it is to be written, which it is not if it exists and the user asked to skip it. It must
     /// be possible: the folder must exist and be writable. `inputs`, as [`real`] gives them, are never
-    /// overwritten, whatever the user said.
-    pub fn is_wanted(&self, request: &Request, inputs: &HashSet<PathBuf>) -> Result<bool> {
+    /// overwritten, whatever the user said. `resumed` says whether an interrupted run goes on.
+    pub fn is_wanted(&self, request: &Request, inputs: &HashSet<PathBuf>, resumed: bool) -> Result<bool> {
         let path = &self.path;
         if path.exists() {
             if inputs.contains(&real(path)) {
@@ -74,6 +74,12 @@ impl Target {
         }
         if path.is_dir() {
             bail!("{}: that is a folder; -o takes a file, --output-dir a folder", path.display());
+        }
+        if path.exists() && !request.overwrite && resumed {
+            bail!(
+                "{}: it exists by now, and did not when the interrupted run was begun; move it away to go on",
+                path.display()
+            );
         }
         if path.exists() && !request.overwrite {
             bail!(

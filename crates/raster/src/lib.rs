@@ -4,6 +4,7 @@
 
 mod carry;
 mod decode;
+mod disk_folder;
 mod encode;
 mod exif;
 #[cfg(test)]
@@ -12,7 +13,9 @@ mod format;
 mod iptc;
 mod metadata;
 mod orient;
+mod overview;
 mod planes;
+mod pool;
 mod raster;
 mod resize;
 mod save;
@@ -20,10 +23,13 @@ mod store;
 mod xmp;
 
 pub use decode::{DecodeError, Decoded, Header, decode, open, probe};
+pub use disk_folder::{DiskFolder, FolderError};
 pub use encode::{Chroma, EncodeError, EncodeOptions, encode};
 pub use format::{Format, FormatError};
 pub use metadata::Metadata;
+pub use overview::overview;
 pub use planes::Planes;
+pub use pool::{PoolFile, PoolFolder};
 pub use raster::{Channels, Depth, Raster, RasterError, Wrap};
 pub use resize::{Filter, resize, resize_planes, resize_wrapped};
 pub use save::{SaveError, save};

@@ -63,6 +63,35 @@ impl<'a> BandBlender<'a> {
         Ok(())
     }
 
+    /// Go on with what [`Self::sums`] had when the last tile added lay at `top`.
+    ///
+    /// # Panics
+    /// If they are of another width or height.
+    pub fn resume(&mut self, top: u32, sums: Vec<f32>) {
+        assert_eq!(sums.len(), self.sums.data.len());
+        (self.top, self.sums.data) = (top, sums);
+    }
+
+    /// The sums so far of the rows from [`Self::top`] on.
+    pub fn sums(&self) -> &[f32] {
+        &self.sums.data
+    }
+
+    /// The first row that is not written yet.
+    pub fn top(&self) -> u32 {
+        self.top
+    }
+
+    /// What the rows are written into.
+    pub fn target(&mut self) -> &mut Raster {
+        self.target
+    }
+
+    /// Target and sums.
+    pub fn parts(&mut self) -> (&mut Raster, &[f32]) {
+        (self.target, &self.sums.data)
+    }
+
     /// Write what is left.
     pub fn finish(mut self) -> Result<(), Error> {
         let end = self.top + self.sums.size.height;
