@@ -19,6 +19,14 @@ export const launchOnDisk = (profile, { gpu = false } = {}) => chromium.launchPe
 
 const options = (gpu) => ({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
 
+/** A browser of its own whose files are on the disk, as a user's are, in `folder`: only there a quota is enforced. */
+export const lasting = (folder) =>
+  chromium.launchPersistentContext(folder, {
+    executablePath: CHROMIUM,
+    args: [...ARGS, "--disable-gpu"],
+    serviceWorkers: "block",
+  });
+
 /** A context for `follow`: no page is kept for work without a connection unless a test is about that. */
 export const contextOf = (browser, { size = WIDE, ...context } = {}) =>
   browser.newContext({ viewport: size, acceptDownloads: true, serviceWorkers: "block", ...context });

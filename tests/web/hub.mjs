@@ -33,7 +33,7 @@ export async function serveHub(files) {
       response.writeHead(fault.status, { ...ANYBODY, ...fault.headers }).end();
       return;
     }
-    const file = fault.bytes ?? files[name];
+    const file = fault.bytes ?? state.files[name];
     const end = Number(/-(\d+)$/.exec(request.headers.range ?? "")?.[1] ?? file.length - 1) + 1;
     const body = fault.whole ? file : file.subarray(entry.start, end);
     const part = fault.whole
@@ -51,8 +51,11 @@ export async function serveHub(files) {
       if (response.destroyed) return;
       const until = Math.min(at + piece, body.length, fault.cut ?? Infinity);
       await new Promise((resolve) => {
-        response.write(body.subarray(at, until), resolve);
         response.once("close", resolve);
+        response.write(body.subarray(at, until), () => {
+          response.off("close", resolve);
+          resolve();
+        });
       });
       entry.sent = until;
       if (until === fault.cut) {

@@ -53,7 +53,7 @@ export const states = {
     act: async (page) => {
       await sample(page);
       await open(page, "Models");
-      await page.getByText("redrawing with Stable Diffusion").waitFor();
+      await page.getByText("Enlarging with lite, redrawing with Stable Diffusion").waitFor();
     },
   },
   region: {

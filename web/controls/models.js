@@ -32,6 +32,7 @@ export class Models {
         "Stable Diffusion 1.5 invents the new detail. It needs a checkpoint and the Tile ControlNet; the rest is optional. Download them here, or choose files of your own: they are read in place, nothing is uploaded.",
       ),
       place,
+      h("h3", {}, "Models in use"),
       this.#slot("checkpoint", "Checkpoint", "SD 1.5 in one file"),
       this.#slot("controlnet", "Tile ControlNet", "for SD 1.5"),
       this.#slot("vae", "VAE", "in place of the checkpoint's"),

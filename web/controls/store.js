@@ -44,7 +44,7 @@ export class Store {
       h("ul", { class: "plain-list" }),
     );
     container.append(
-      h("h3", {}, "Download the recommended models"),
+      h("h3", {}, "Recommended models"),
       this.#set,
       this.#progress.element,
       this.#problem,
@@ -199,14 +199,14 @@ export class Store {
   }
 
   #usage() {
-    const { available, usage, quota, persisted, models } = this.#downloads;
+    const { available, persisted, models } = this.#downloads;
     const here = arrived(models);
     const kept = persisted
       ? "The browser keeps them until you remove them."
       : "The browser may remove them when the disk is full.";
     const words =
       here > 0 ? `Models use ${bytes(here)} here. ${kept}` : "They stay in this browser; nothing of yours is sent.";
-    this.#used.textContent = available ? `${words} ${bytes(Math.max(quota - usage, 0))} are free for this page.` : "";
+    this.#used.textContent = available ? words : "";
   }
 }
 

@@ -18,11 +18,13 @@ const KEPT = "what has arrived is kept, and the download goes on from there";
 /** The end of `ms` milliseconds, or of all, if the user does not want to wait. */
 const wait = (ms, signal) =>
   new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
+    const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    signal.addEventListener("abort", stop, { once: true });
   });
 
 /** Do it, again and again while the trouble passes and `advanced` says that it is not for nothing. */
@@ -159,8 +161,7 @@ async function fill(part, model, { place, remote, state, hub, signal, tell }) {
       tell("receiving", part.at);
     };
     try {
-      const etag = await bytes(remote, model, { start, end, etag: state.etag, signal, take });
-      if (etag && etag !== state.etag) await know(etag);
+      await bytes(remote, model, { start, end, etag: state.etag, signal, tagged: know, take });
     } catch (error) {
       if (!(error instanceof Changed)) throw error;
       await settle(error);
@@ -170,6 +171,7 @@ async function fill(part, model, { place, remote, state, hub, signal, tell }) {
   }
 
   async function know(etag) {
+    if (etag === state.etag) return;
     state.etag = etag;
     await place.keepState(state);
   }

@@ -73,12 +73,13 @@ export async function lookUp(hub, model, signal) {
 
 /**
  * Ask for the bytes from `start` to `end` (not with it) and give them to `take` as they come. A server that knows no parts sends all
- * of it from the first byte: what is here already is skipped, and the rest taken, to the file's end. Gives the server's tag.
+ * of it from the first byte: what is here already is skipped, and the rest taken, to the file's end. `tagged` hears the
+ * server's tag first, if there is one.
  *
  * Not with `If-Range`: that header would have the browser ask each server on the way for permission, which they do not give.
  * Instead the address names a commit, and tag and size are compared where the server lets a page see them.
  */
-export async function bytes({ url, size }, model, { start, end, etag, signal, take }) {
+export async function bytes({ url, size }, model, { start, end, etag, signal, tagged, take }) {
   const silence = new AbortController();
   const both = AbortSignal.any([signal, silence.signal]);
   let timer = 0;
@@ -93,9 +94,9 @@ export async function bytes({ url, size }, model, { start, end, etag, signal, ta
       const tag = answer.headers.get("etag");
       if (etag && tag && tag !== etag) throw new Changed(tag);
       checkRange(answer, start, size);
+      if (tag) await tagged(tag);
       const partial = answer.status === 206;
       await read(answer.body, both, { skip: partial ? 0 : start, length: (partial ? end : size) - start, heard, take });
-      return tag;
     } catch (error) {
       answer.body.cancel().catch(() => {});
       throw error;

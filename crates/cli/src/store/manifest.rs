@@ -74,15 +74,13 @@ pub fn models() -> Vec<Model> {
 
 #[cfg(test)]
 mod tests {
+    use super::Kind;
+
     #[test]
     fn nothing_non_commercial_is_recommended_and_names_differ() {
         let models = super::models();
-        assert!(
-            models
-                .iter()
-                .filter(|m| matches!(m.kind, super::Kind::Lora | super::Kind::Embedding))
-                .all(|m| m.file.starts_with(&format!("{}.", m.name)))
-        );
+        let mut named = models.iter().filter(|m| matches!(m.kind, Kind::Lora | Kind::Embedding));
+        assert!(named.all(|m| m.file.starts_with(&format!("{}.", m.name))));
         assert!(models.iter().all(|m| !(m.recommended && m.non_commercial)));
         assert!(models.iter().enumerate().all(|(i, a)| models[..i].iter().all(|b| a.name != b.name)));
     }
