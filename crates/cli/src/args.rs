@@ -19,6 +19,7 @@ pub fn command() -> Command {
                 .about("List the GPUs of this machine, and say which device would be taken")
                 .arg(json()),
         )
+        .subcommand(crate::selftest::command())
 }
 
 fn json() -> Arg {

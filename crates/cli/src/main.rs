@@ -14,6 +14,7 @@ mod planning;
 mod progress;
 mod recipe;
 mod run;
+mod selftest;
 mod status;
 mod store;
 mod summary;
@@ -43,6 +44,7 @@ fn run() -> ExitCode {
         },
         Some(("models", matches)) => store::command(matches).map(|()| Outcome::Done),
         Some(("devices", matches)) => devices::print(matches.get_flag("json")).map(|()| Outcome::Done),
+        Some(("selftest", matches)) => selftest::run(matches),
         _ => unreachable!("clap asks for a subcommand"),
     };
     match result {
