@@ -211,19 +211,63 @@ async fn gpu(reason: &str, insisted: bool, precision: Precision) -> Result<Backe
         Precision::Auto | Precision::F16 => DType::F16,
     };
     let known = known_bad::of(&adapter);
-    let mut backend = Backend {
+    let backend = Backend {
         device,
         dtype,
         attention: AttentionBudget::for_buffer(adapter.max_buffer.min(adapter.max_binding)),
         reason: format!("{} through {} ({reason})", adapter.name, adapter.api),
         adapter: Some(adapter),
     };
+    avoid(backend, &known, insisted, precision)
+}
+
+/// Take what the table of known-bad drivers says instead, and say so. A device that was insisted on stays.
+fn avoid(
+    mut backend: Backend,
+    known: &[known_bad::Entry],
+    insisted: bool,
+    precision: Precision,
+) -> Result<Backend, DeviceError> {
     for entry in known {
+        let said = format!("{}; known to be bad at {}", backend.reason, entry.claim());
         if entry.instead == Instead::Cpu && !insisted {
-            return cpu(&format!("{} is known to be bad at {}", backend.reason, entry.claim()), precision);
+            return cpu(&said, precision);
         }
         entry.instead.apply(&mut backend);
-        backend.reason = format!("{}; known to be bad at {}", backend.reason, entry.claim());
+        backend.reason = said;
     }
     Ok(backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend() -> Backend {
+        Backend { dtype: DType::F16, reason: "some GPU".into(), ..Backend::flex() }
+    }
+
+    fn entry(instead: &str) -> Vec<known_bad::Entry> {
+        let text = format!(
+            "[[entry]]\nadapter = 'some*'\nkernel = 'matmul'\ninstead = {instead}\nwhat = 'wrong'\nsource = 'there'"
+        );
+        known_bad::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_known_to_be_bad_is_avoided_and_said() {
+        let avoided = |instead, insisted| {
+            avoid(backend(), &entry(instead), insisted, Precision::Auto).expect("nothing to refuse")
+        };
+        let single = avoided("'f32'", false);
+        assert_eq!(single.dtype, DType::F32);
+        assert!(single.reason.contains("some GPU; known to be bad at matmul: wrong (there); f32 instead"));
+        let chunked = avoided("{ attention-bytes = 4096 }", false);
+        assert_eq!((chunked.dtype, chunked.attention.score_bytes), (DType::F16, 4096));
+        let cpu = avoided("'cpu'", false);
+        assert!(cpu.reason.starts_with("CPU (some GPU; known to be bad at matmul"), "{}", cpu.reason);
+        let insisted = avoided("'cpu'", true);
+        assert_eq!(insisted.dtype, DType::F16);
+        assert!(insisted.reason.contains("known to be bad"));
+    }
 }

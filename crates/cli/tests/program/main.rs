@@ -6,6 +6,7 @@ mod hub;
 mod metadata;
 mod pictures;
 mod recipes;
+mod selftest;
 mod store;
 
 use std::path::{Path, PathBuf};

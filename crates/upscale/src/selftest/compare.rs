@@ -10,11 +10,12 @@ pub(super) fn rounding(dtype: DType) -> f64 {
 /// What a sum of `terms` products may be off by, as a share of the sums' standard deviation.
 ///
 /// The partial sums of independent terms grow as √k, each addition rounds once, and the roundings are
-/// independent: 0.2·√terms roundings RMS, about five times that at the worst of a few million. The rest is
-/// the rounding of a result of up to five deviations, twice (accumulator, output). An order of sums that a
-/// compiler prefers (trees, fused multiply-add) is only better.
+/// independent: 0.2·√terms roundings RMS, about five times that at the worst of a few million; half as much again
+/// for the products', which nothing has to fuse, and as much as all that to spare. The rest is the rounding of a
+/// result of up to five deviations, twice (accumulator, output). An order of sums that a compiler prefers (trees,
+/// fused multiply-add) is only better.
 pub(super) fn sum_tolerance(dtype: DType, terms: usize) -> f64 {
-    rounding(dtype) * (12.0 + 2.0 * (terms as f64).sqrt())
+    rounding(dtype) * (12.0 + 3.0 * (terms as f64).sqrt())
 }
 
 /// Root mean square of values that are around 0.

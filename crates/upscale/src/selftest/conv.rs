@@ -129,14 +129,16 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         halve([1, 5, 1, 129], 7, (1, 1)),
         halve([1, 8, 16, 14], 8, (0, 1)),
         halve([1, 3, 2, 2], 4, (0, 1)),
-        // The UNet's lowest level, its first and last layer.
-        same([2, 1280, 8, 8], 1280),
+        // Many channels at few places, the UNet's first and last layer.
+        same([2, 1280, 3, 3], 320),
         same([2, 4, 64, 64], 320),
         same([2, 320, 64, 64], 4),
-        point([2, 1280, 8, 8], 1280),
+        point([2, 1280, 5, 5], 320),
     ];
     let thorough = [
         // At 512 × 512 pixels, under guidance.
+        same([2, 1280, 8, 8], 1280),
+        point([2, 1280, 8, 8], 1280),
         same([2, 320, 64, 64], 320),
         same([2, 960, 31, 33], 320),
         same([2, 2560, 8, 8], 1280),
