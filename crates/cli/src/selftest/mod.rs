@@ -36,12 +36,9 @@ pub fn command() -> Command {
                 .default_value("600")
                 .help("How long a device may take"),
         )
-        .arg(
-            Arg::new("quick")
-                .long("quick")
-                .action(ArgAction::SetTrue)
-                .help("Only small and awkward shapes: seconds for each device"),
-        )
+        .arg(Arg::new("quick").long("quick").action(ArgAction::SetTrue).help(
+            "Only small and awkward shapes, and no recipe on software adapters: seconds for each device",
+        ))
         .arg(option("kernel", "PATTERN").help("Only kernels of this name; * stands for any text"))
         .arg(
             file("candidate", "Measure entries for the table of known-bad drivers, which are in FILE")
