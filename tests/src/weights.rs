@@ -1,41 +1,22 @@
-//! Weights as a pure function of (tensor name, index): the twin of `fixtures/weights.py`.
+//! Files of weights that are a pure function of (tensor name, index).
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use clarifier_upscale::selftest::formula;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-fn fnv1a(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
-/// The `index`th number in \[−1, 1) of a name: splitmix64, 24 bits.
-fn uniform(seed: u64, index: u64) -> f64 {
-    let mut z = seed.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((z ^ (z >> 31)) >> 40) as f64 / 8_388_608.0 - 1.0
-}
-
 /// A tensor of a network.
 pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
-    let (seed, count) = (fnv1a(name), shape.iter().product::<usize>());
-    let fan_in: usize = shape.iter().skip(1).product();
-    let (offset, scale) = match shape.len() {
-        2.. => (0.0, (3.0 / fan_in as f64).sqrt()),
-        _ if name.ends_with(".weight") => (1.0, 0.1),
-        _ => (0.0, 0.05),
-    };
-    (0..count as u64).into_par_iter().map(|i| (offset + scale * uniform(seed, i)) as f32).collect()
+    let value = formula::weight(name, shape);
+    (0..shape.iter().product::<usize>() as u64).into_par_iter().map(value).collect()
 }
 
 /// An input of a network, in \[−1, 1).
 pub fn data(name: &str, shape: &[usize]) -> Vec<f32> {
-    let seed = fnv1a(name);
-    (0..shape.iter().product::<usize>() as u64).map(|i| uniform(seed, i) as f32).collect()
+    (0..shape.iter().product::<usize>() as u64).map(formula::data(name)).collect()
 }
 
 /// The type that a file stores.

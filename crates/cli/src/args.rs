@@ -25,6 +25,7 @@ pub fn command() -> Command {
                 .about("List the GPUs of this machine, and say which device would be taken")
                 .arg(json()),
         )
+        .subcommand(crate::selftest::command())
 }
 
 /// What a command line of `upscale`, without the program, says.

@@ -16,6 +16,7 @@ mod recipe;
 mod resume;
 mod run;
 mod scratch;
+mod selftest;
 mod space;
 mod status;
 mod store;
@@ -50,6 +51,7 @@ fn run() -> ExitCode {
         Some(("status", matches)) => resume::status(matches),
         Some(("models", matches)) => store::command(matches).map(|()| Outcome::Done),
         Some(("devices", matches)) => devices::print(matches.get_flag("json")).map(|()| Outcome::Done),
+        Some(("selftest", matches)) => selftest::run(matches),
         _ => unreachable!("clap asks for a subcommand"),
     };
     match result {

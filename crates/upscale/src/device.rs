@@ -3,7 +3,9 @@
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{DType, Device, DeviceKind};
 use clarifier_kernels::AttentionBudget;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::known_bad::{self, Instead};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +58,7 @@ impl std::str::FromStr for Precision {
 }
 
 /// A GPU as its driver describes it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AdapterInfo {
     /// The part's name.
     pub name: String,
@@ -72,12 +74,18 @@ pub struct AdapterInfo {
     pub max_buffer: u64,
     /// The largest part of a buffer that a kernel can see, in bytes.
     pub max_binding: u64,
+    /// How many buffers a kernel can see.
+    pub max_storage_buffers: u32,
+    /// How many invocations a workgroup can have.
+    pub max_invocations: u32,
+    /// What a workgroup's invocations can share, in bytes.
+    pub workgroup_memory: u32,
     /// Whether kernels can compute in f16.
     pub shader_f16: bool,
 }
 
 impl AdapterInfo {
-    fn new(adapter: &wgpu::Adapter) -> Self {
+    pub(crate) fn new(adapter: &wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
         Self {
             api: info.backend.to_string(),
@@ -95,6 +103,9 @@ impl AdapterInfo {
             name: if info.name.is_empty() { "a GPU".into() } else { info.name },
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            max_invocations: limits.max_compute_invocations_per_workgroup,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
             shader_f16: adapter.features().contains(wgpu::Features::SHADER_F16),
         }
     }
@@ -104,11 +115,12 @@ impl AdapterInfo {
 pub async fn list() -> Vec<AdapterInfo> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
-    adapters
-        .iter()
-        .filter(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS))
-        .map(AdapterInfo::new)
-        .collect()
+    adapters.iter().filter(|adapter| computes(adapter)).map(AdapterInfo::new).collect()
+}
+
+/// Whether an adapter has compute shaders.
+pub(crate) fn computes(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
 }
 
 /// The device that was taken, and why.
@@ -166,9 +178,10 @@ pub async fn choose(choice: DeviceChoice, precision: Precision) -> Result<Backen
     let real = adapters.iter().find(|a| !a.software);
     match (choice, real, adapters.first()) {
         (DeviceChoice::Cpu, ..) => cpu("as asked for", precision),
-        (_, Some(_), _) => gpu("a real GPU", precision).await,
+        (_, Some(_), _) => gpu("a real GPU", choice == DeviceChoice::Gpu, precision).await,
         (DeviceChoice::Gpu, None, Some(_)) => {
-            gpu("a software adapter, as insisted on; --device cpu is about ten times faster", precision).await
+            gpu("a software adapter, as insisted on; --device cpu is about ten times faster", true, precision)
+                .await
         }
         (DeviceChoice::Gpu, None, None) => Err(DeviceError::NoGpu),
         (DeviceChoice::Auto, None, Some(_)) => {
@@ -191,7 +204,7 @@ fn cpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError> {
     })
 }
 
-async fn gpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError> {
+async fn gpu(reason: &str, insisted: bool, precision: Precision) -> Result<Backend, DeviceError> {
     let failed = |reason: String| DeviceError::Start { name: "that wgpu prefers".into(), reason };
     let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
     let (device, setup) = options.init_with_setup_async().await.map_err(|e| failed(e.to_string()))?;
@@ -204,11 +217,64 @@ async fn gpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError>
         Precision::Auto if adapter.software || !f16 => DType::F32,
         Precision::Auto | Precision::F16 => DType::F16,
     };
-    Ok(Backend {
+    let known = known_bad::of(&adapter);
+    let backend = Backend {
         device,
         dtype,
         attention: AttentionBudget::for_buffer(adapter.max_buffer.min(adapter.max_binding)),
         reason: format!("{} through {} ({reason})", adapter.name, adapter.api),
         adapter: Some(adapter),
-    })
+    };
+    avoid(backend, &known, insisted, precision)
+}
+
+/// Take what the table of known-bad drivers says instead, and say so. A device that was insisted on stays.
+fn avoid(
+    mut backend: Backend,
+    known: &[known_bad::Entry],
+    insisted: bool,
+    precision: Precision,
+) -> Result<Backend, DeviceError> {
+    for entry in known {
+        let said = format!("{}; known to be bad at {}", backend.reason, entry.claim());
+        if entry.instead == Instead::Cpu && !insisted {
+            return cpu(&said, precision);
+        }
+        entry.instead.apply(&mut backend);
+        backend.reason = said;
+    }
+    Ok(backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend() -> Backend {
+        Backend { dtype: DType::F16, reason: "some GPU".into(), ..Backend::flex() }
+    }
+
+    fn entry(instead: &str) -> Vec<known_bad::Entry> {
+        let text = format!(
+            "[[entry]]\nadapter = 'some*'\nkernel = 'matmul'\ninstead = {instead}\nwhat = 'wrong'\nsource = 'there'"
+        );
+        known_bad::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_known_to_be_bad_is_avoided_and_said() {
+        let avoided = |instead, insisted| {
+            avoid(backend(), &entry(instead), insisted, Precision::Auto).expect("nothing to refuse")
+        };
+        let single = avoided("'f32'", false);
+        assert_eq!(single.dtype, DType::F32);
+        assert!(single.reason.contains("some GPU; known to be bad at matmul: wrong (there); f32 instead"));
+        let chunked = avoided("{ attention-bytes = 4096 }", false);
+        assert_eq!((chunked.dtype, chunked.attention.score_bytes), (DType::F16, 4096));
+        let cpu = avoided("'cpu'", false);
+        assert!(cpu.reason.starts_with("CPU (some GPU; known to be bad at matmul"), "{}", cpu.reason);
+        let insisted = avoided("'cpu'", true);
+        assert_eq!(insisted.dtype, DType::F16);
+        assert!(insisted.reason.contains("known to be bad"));
+    }
 }

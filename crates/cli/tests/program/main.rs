@@ -7,6 +7,7 @@ mod interrupted;
 mod metadata;
 mod pictures;
 mod recipes;
+mod selftest;
 mod store;
 
 use std::path::{Path, PathBuf};

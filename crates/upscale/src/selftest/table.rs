@@ -1,0 +1,96 @@
+//! The report as people read it.
+
+use std::fmt::Write;
+
+use super::report::{AdapterReport, CaseResult, Verdict};
+
+/// One device: what it is, a line for each kernel, what is wrong, the verdict.
+pub fn table(report: &AdapterReport) -> String {
+    let mut text = format!("{}\n", report.name());
+    // Writing to a string cannot fail.
+    if let Some(adapter) = &report.adapter {
+        let _ = writeln!(text, "  {}, {}, driver {}", adapter.kind, adapter.api, adapter.driver);
+        let _ = writeln!(
+            text,
+            "  buffers {} MiB, bindings {} MiB, {} storage buffers, {} invocations, {} KiB workgroup memory, {}",
+            adapter.max_buffer >> 20,
+            adapter.max_binding >> 20,
+            adapter.max_storage_buffers,
+            adapter.max_invocations,
+            adapter.workgroup_memory >> 10,
+            if adapter.shader_f16 { "f16" } else { "no f16" },
+        );
+    }
+    for known in &report.known_bad {
+        let _ = writeln!(text, "  known bad: {known}");
+    }
+    let rows = rows(&report.cases);
+    let width = rows.iter().map(|row| row.kernel.chars().count()).max().unwrap_or(0).max(6);
+    if !rows.is_empty() {
+        let _ = writeln!(text, "  {:width$}  type  shapes  error/tolerance  GFLOP/s  verdict", "kernel");
+    }
+    for Row { kernel, precision, shapes, worst, gflops, bad } in &rows {
+        let worst = worst.map_or("–".into(), |worst| format!("{worst:.3}"));
+        let gflops = gflops.map_or(String::new(), |gflops| format!("{gflops:.1}"));
+        let verdict = if *bad == 0 { "ok".into() } else { format!("{bad} BAD") };
+        let _ = writeln!(
+            text,
+            "  {kernel:width$}  {precision}  {shapes:>6}  {worst:>15}  {gflops:>7}  {verdict}"
+        );
+    }
+    let noted = |case: &&CaseResult| case.verdict != Verdict::Ok || !case.note.is_empty();
+    for case in report.cases.iter().filter(noted) {
+        let CaseResult { kernel, shape, precision, error, note, .. } = case;
+        let what = match (case.verdict, error) {
+            (Verdict::Ok, _) => "ok".into(),
+            (Verdict::Wrong, Some(error)) => format!("WRONG by {error:.1} × its tolerance"),
+            (Verdict::Wrong, None) => "WRONG".into(),
+            (Verdict::NotANumber, _) => "NO NUMBER".into(),
+            (Verdict::Failed, _) => "FAILED".into(),
+            (Verdict::Crashed, _) => "CRASHED".into(),
+            (Verdict::TimedOut, _) => "TIMED OUT".into(),
+        };
+        let _ = writeln!(text, "  {what}: {kernel}, {precision}, {shape}: {note}");
+    }
+    if let Some(failure) = &report.failure {
+        let _ = writeln!(text, "  {failure}");
+    }
+    let seconds: f64 = report.cases.iter().map(|case| case.seconds).sum();
+    let verdict = if report.passed() { "computes right" } else { "DOES NOT COMPUTE RIGHT" };
+    let _ = writeln!(text, "  {verdict}: {} cases in {seconds:.0} s", report.cases.len());
+    text
+}
+
+struct Row {
+    kernel: String,
+    precision: String,
+    shapes: usize,
+    worst: Option<f64>,
+    gflops: Option<f64>,
+    bad: usize,
+}
+
+/// A kernel in a precision, all shapes together, in the order they ran.
+fn rows(cases: &[CaseResult]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for case in cases {
+        let same = |row: &Row| row.kernel == case.kernel && row.precision == case.precision;
+        let row = match rows.iter().position(same) {
+            Some(at) => &mut rows[at],
+            None => {
+                let (kernel, precision) = (case.kernel.clone(), case.precision.clone());
+                rows.push(Row { kernel, precision, shapes: 0, worst: None, gflops: None, bad: 0 });
+                rows.last_mut().expect("one was pushed")
+            }
+        };
+        let larger = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            _ => a.or(b),
+        };
+        row.shapes += 1;
+        row.worst = larger(row.worst, case.error);
+        row.gflops = larger(row.gflops, case.gflops);
+        row.bad += usize::from(case.verdict != Verdict::Ok);
+    }
+    rows
+}
