@@ -36,7 +36,10 @@ page("where the GPU is lost, another engine goes on by itself", { worker: "mode=
 page("after a reload the run is offered, with its settings, and ends", { worker: "pace=600" }, async (page) => {
   await begin(page);
   await reload(page);
-  await page.locator("#unfinished").getByText("cat.png to 1353 × 900: 45 % is done.").waitFor();
+  await page
+    .locator("#unfinished")
+    .getByText("cat.png to 1353 × 900. It was at enlarging, 5 of 6 tiles done.")
+    .waitFor();
   assert.deepEqual(await violations(page), []);
   await goOn(page).click();
   await page.locator("#result:visible").waitFor();

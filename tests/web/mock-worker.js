@@ -134,7 +134,7 @@ const commands = {
       tilePrompts,
       noise: null,
       models: left.models,
-      share: 0.45,
+      at: { stage: 0, stages: 1, phase: "enlarge", done: 5, total: 6 },
       ...outputOf(left.job),
     };
   },

@@ -42,7 +42,12 @@ export class Run {
       { type: "button", class: "plain", hidden: true, onclick: fire("force") },
       "End it by force (models are loaded again)",
     );
-    this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail, this.#action, this.#hint), this.#start);
+    this.#idle = h(
+      "div",
+      { class: "idle" },
+      h("div", {}, this.#plan, this.#detail, this.#action, this.#hint),
+      this.#start,
+    );
     this.#phases = h(
       "ol",
       { class: "phases", "aria-label": "Phases" },

@@ -1,7 +1,7 @@
 // A run that an earlier visit left: what it was, what it still needs, and going on with it.
 import { h, show } from "../lib/dom.js";
-import { lacking } from "../lib/kept.js";
-import { percent, size } from "../lib/text.js";
+import { lacking, stood } from "../lib/kept.js";
+import { size } from "../lib/text.js";
 
 /** Tells by `continue` and `discard` what the user wants done with it. */
 export class Unfinished {
@@ -32,7 +32,7 @@ export class Unfinished {
     this.run = run;
     this.#text.replaceChildren(
       h("strong", {}, run.name),
-      ` to ${size(run)}: ${percent(run.share)} is done. What is done is kept in this browser.`,
+      ` to ${size(run)}. ${stood(run.at)} What is done is kept in this browser.`,
     );
     this.#update();
     show(this.#container, true);

@@ -75,12 +75,27 @@ export class Engine extends EventTarget {
       } else if ("error" in data) call.reject(new Error(String(data.error)));
       else call.resolve(data.value);
     });
+    this.#watch(worker);
     // worker.js or a module of its cannot be loaded, or nobody caught an error in it: it is not to be trusted any more.
     worker.addEventListener("error", (event) => {
       if (worker !== this.#worker) return;
       event.preventDefault();
       this.#died(event.message || "the engine could not be loaded");
     });
+  }
+
+  /** A worker that is killed says nothing, but what it has locked becomes free. */
+  async #watch(worker) {
+    if (!navigator.locks) return;
+    const lock = `clarifier-live-${crypto.randomUUID()}`;
+    try {
+      await this.#send("live", lock, []);
+      await navigator.locks.request(lock, () => {});
+    } catch {
+      // Its death has been noticed otherwise.
+      return;
+    }
+    if (worker === this.#worker) this.#died("it was ended from outside");
   }
 
   #died(reason) {

@@ -1,6 +1,15 @@
 // What of an earlier visit fits what is chosen now. A page cannot open the user's files by itself: they are chosen again.
+import { VERBS } from "./progress.js";
 
 const isFile = (choice) => choice !== null && typeof choice === "object";
+
+/** A sentence on where a run stood; `at` counts stages from 0, and is null where nothing was done yet. */
+export function stood(at) {
+  if (!at) return "It had just begun.";
+  const stage = at.stages > 1 ? ` of stage ${at.stage + 1} of ${at.stages}` : "";
+  const tiles = at.total > 1 ? `, ${at.done} of ${at.total} tiles done` : "";
+  return `It was at ${VERBS[at.phase].toLowerCase()}${stage}${tiles}.`;
+}
 
 /** A choice of models as it can be kept: of files what tells them apart. */
 export function described({ upscaler, checkpoint, controlnet, vae, loras, embeddings, device }) {

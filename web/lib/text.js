@@ -20,9 +20,6 @@ export function duration(seconds) {
 }
 
 /** `902 × 600`. */
-/** A share of all, from 0 to 1, that is not yet all. */
-export const percent = (share) => `${Math.floor(share * 100)} %`;
-
 export const size = ({ width, height }) => `${width} × ${height}`;
 
 /** `tile_width` to `Tile width`. */

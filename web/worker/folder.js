@@ -55,6 +55,8 @@ export class EngineFolder {
   #folder = null;
   #files = 0;
   #opening = null;
+  /** What it is called, once it is open. */
+  name = null;
   /** Why there is none: the browser keeps no files for this page (a private window, say). */
   missing = null;
 
@@ -74,7 +76,8 @@ export class EngineFolder {
 
   async #open() {
     const root = await navigator.storage.getDirectory();
-    this.#folder = await root.getDirectoryHandle(await ours(), { create: true });
+    this.name = await ours();
+    this.#folder = await root.getDirectoryHandle(this.name, { create: true });
     const left = [];
     for await (const [name, file] of this.#folder) {
       left.push(file);
