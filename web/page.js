@@ -301,7 +301,7 @@ async function wake(load = true) {
     capability.adapter = adapter;
     models.gpu = adapter.ok;
     // A software GPU is slower than the processor, but the user may insist.
-    if (adapter.software && state.models.device === "gpu") state.setModels({ device: "cpu" });
+    if (adapter.software && state.models.device === "gpu" && !chosenBefore) state.setModels({ device: "cpu" });
     // Without what was downloaded there is still everything else.
     await downloads.resume().catch(() => {});
     if (adapter.ok && !adapter.software && !chosenBefore) models.useStored();
