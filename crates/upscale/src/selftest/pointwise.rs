@@ -126,7 +126,7 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     }
     let sigmoid_like: Reference = |x, dtype| {
         let want = 1.0 / (1.0 + (-x).exp());
-        (want, rounding(dtype) * (8.0 + 2.0 * x.abs()) * want + 1e-37)
+        (want, rounding(dtype) * (16.0 + 4.0 * x.abs()) * want + 1e-37)
     };
     cases.extend([
         case("sigmoid", [1, 77, 1, 768], dtype, sigmoid, sigmoid_like),
