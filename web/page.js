@@ -11,10 +11,15 @@ import { Result } from "./controls/result.js";
 import { Run } from "./controls/run.js";
 import { Stage } from "./controls/stage.js";
 import { Start } from "./controls/start.js";
+import { setSize } from "./controls/store.js";
+import { Unfinished } from "./controls/unfinished.js";
 import { advice, inPageWords } from "./lib/advice.js";
 import { show } from "./lib/dom.js";
+import { Downloads } from "./lib/downloads.js";
 import { Engine, EngineStopped } from "./lib/engine.js";
 import { CANCELLED, Job } from "./lib/job.js";
+import { chosenAgain } from "./lib/kept.js";
+import { keepForOffline } from "./lib/offline.js";
 import { openPicture } from "./lib/picture.js";
 import { State } from "./lib/state.js";
 
@@ -23,8 +28,10 @@ const state = new State();
 const engine = new Engine();
 const notices = new Notices(byId("notices"));
 const capability = new Capability(byId("capability"), byId("device"));
-const models = new Models(byId("models"), state);
+const downloads = new Downloads(engine);
+const models = new Models(byId("models"), state, downloads);
 const start = new Start(byId("start"));
+const unfinished = new Unfinished(byId("unfinished"), state);
 const stage = new Stage(byId("stage"), state, start.picker("Another picture", "tool"));
 const run = new Run(byId("run"));
 const result = new Result(byId("result"), (argument) => engine.ask("save", argument));
@@ -39,6 +46,8 @@ let readiness = "starting";
 /** "none", "picture", "opening", "running" or "result": what the page is about. */
 let mode = "none";
 let planning = 0;
+/** Whether what was downloaded has been chosen once: what the user then takes back stays so. */
+let chosenBefore = false;
 
 function problem(error, action) {
   const stopped = error instanceof EngineStopped ? "The engine stopped, and was started again: " : "";
@@ -54,6 +63,7 @@ function enter(next) {
   show(byId("stage"), next !== "none");
   show(byId("run"), next !== "none");
   if (next !== "result") result.hide();
+  if (next === "running") unfinished.hide();
 }
 
 /** What a press on the button would do, said before it is done. */
@@ -73,13 +83,40 @@ async function plan() {
     return;
   }
   try {
-    const { text } = await job.plan();
-    if (mine === planning && mode !== "running") run.offer({ plan: text, detail: job.missing(), label, ready: true });
+    const { text, advice, smaller } = await job.plan();
+    if (mine !== planning || mode === "running") return;
+    const detail = advice ? inPageWords(advice, state.fields, labelOf) : job.missing();
+    const action = smaller ? ["Use smaller tiles", () => state.set(smaller)] : null;
+    run.offer({ plan: text, detail, action, label, ready: true });
   } catch (error) {
     if (mine !== planning || mode === "running") return;
     run.offer({ plan: inPageWords(error.message, state.fields, labelOf), label, ready: false });
   }
 }
+
+/** How a picture that is only enlarged could be redrawn. */
+function hint() {
+  if (!job.enlargesOnly || downloads.available === null) return null;
+  const open = (text, label) => ({
+    text,
+    label,
+    act: () => {
+      byId("models-panel").open = true;
+      byId("models-panel").scrollIntoView({ block: "start" });
+      models.focusStore();
+    },
+  });
+  if (downloads.running) return open("Only enlarged until the models are here.", "See how far they are");
+  if (downloads.stored("checkpoint") && downloads.stored("controlnet"))
+    return { text: "Only enlarged.", label: "Redraw with the downloaded models", act: () => models.useStored() };
+  if (!downloads.available) return open("Only enlarged; redrawing needs models.", "Choose files");
+  const size = setSize(downloads.recommended);
+  return open("Only enlarged.", `Download models to redraw it${size ? ` (${size})` : ""}`);
+}
+
+const hintNow = () => {
+  run.hint = hint();
+};
 
 let timer = 0;
 const planSoon = () => {
@@ -112,16 +149,17 @@ function backToPicture() {
   return plan();
 }
 
-async function begin() {
+/** `resume`: go on with what an earlier visit left. */
+async function begin({ resume = false } = {}) {
   notices.clear();
   planning += 1;
   enter("running");
-  run.begin("Reading the picture");
+  run.begin(resume ? "Going on" : "Reading the picture");
   stage.showRun();
   document.title = "0 % · Clarifier";
   try {
     const { region } = state;
-    const done = await job.run();
+    const done = await job.run({ resume });
     const focused = byId("run").contains(document.activeElement);
     enter("result");
     stage.showResult(done, region, (rect) => engine.ask("pixels", rect));
@@ -140,11 +178,30 @@ async function begin() {
     const focused = byId("run").contains(document.activeElement);
     await backToPicture();
     if (focused) run.focus();
-    if (error.message !== CANCELLED) problem(error, ["Try again", begin]);
+    if (error.message !== CANCELLED) problem(error, ["Try again", () => begin()]);
     else if (error instanceof EngineStopped) notices.info("Ended by force. The models are being loaded again.");
     else if (job.unloaded) notices.info("Cancelled. The models are loaded with the next run.");
     else notices.info("Cancelled. The models stay loaded, so the next run begins at once.");
   }
+}
+
+/** Bring back the picture and the choices of an interrupted run, and go on with it. */
+async function goOn() {
+  const left = unfinished.run;
+  unfinished.hide();
+  try {
+    const picture = await openPicture(left.file);
+    state.setPicture(picture);
+    state.restore(left);
+    state.setModels(chosenAgain(left.models, state.models));
+    await job.load();
+  } catch (error) {
+    unfinished.show(left);
+    problem(error);
+    return;
+  }
+  capability.fold();
+  await begin({ resume: true });
 }
 
 job.addEventListener("progress", ({ detail: { progress, event } }) => {
@@ -152,6 +209,7 @@ job.addEventListener("progress", ({ detail: { progress, event } }) => {
   run.progress(progress);
   if (event.event === "tile") stage.tile(progress, job.settings);
   if (event.event === "preview") stage.preview(event, progress, job.settings);
+  if (event.event === "step" && event.preview) stage.preview(event.preview, progress, job.settings);
   const per = Math.floor(progress.share * 100);
   const title = progress.loading ? "Loading · Clarifier" : `${per} % · Clarifier`;
   if (document.title !== title) document.title = title;
@@ -160,6 +218,10 @@ job.addEventListener("warning", ({ detail }) => notices.warning(inPageWords(deta
 job.addEventListener("models", ({ detail }) => {
   models.status = detail;
   form.redraws = job.diffusion;
+});
+job.addEventListener("again", ({ detail: { reason, resume } }) => {
+  const how = resume ? "It goes on where it was." : "It begins anew, since this browser lets the page keep nothing.";
+  notices.warning(`The engine stopped (${reason}) and was started again. ${how}`);
 });
 job.addEventListener("problem", ({ detail }) => problem(detail));
 engine.addEventListener("stopped", async () => {
@@ -175,12 +237,17 @@ engine.addEventListener("stopped", async () => {
   const loading = job.loading;
   readiness = "starting";
   engine.restart();
-  await wake(!loading);
+  await (job.ready = wake(!loading));
+});
+byId("unfinished").addEventListener("continue", goOn);
+byId("unfinished").addEventListener("discard", async () => {
+  unfinished.hide();
+  await engine.ask("discard").catch(problem);
 });
 byId("start").addEventListener("file", ({ detail }) => open(detail));
 byId("start").addEventListener("problem", ({ detail }) => problem(detail));
 byId("stage").addEventListener("back", backToPicture);
-byId("run").addEventListener("start", begin);
+byId("run").addEventListener("start", () => begin());
 byId("run").addEventListener("cancel", () => {
   run.cancelling();
   job.cancel();
@@ -188,7 +255,8 @@ byId("run").addEventListener("cancel", () => {
 byId("run").addEventListener("force", () => {
   engine.restart(CANCELLED);
   readiness = "starting";
-  wake();
+  job.ready = wake();
+  engine.ask("discard").catch(problem);
 });
 byId("result").addEventListener("problem", ({ detail }) => problem(detail));
 byId("result").addEventListener("whole", () => {
@@ -199,14 +267,27 @@ byId("result").addEventListener("seed", () => {
   state.set({ seed: job.seed });
   result.kept();
 });
+downloads.addEventListener("change", hintNow);
+downloads.addEventListener("here", () => models.useStored());
 for (const event of ["settings", "region"]) state.addEventListener(event, planSoon);
 state.addEventListener("models", async () => {
-  if (readiness === "ready") await job.load();
+  hintNow();
+  if (readiness === "ready") {
+    // What it would take is said before gigabytes are read.
+    await plan();
+    await job.load();
+  }
   planSoon();
 });
 addEventListener("beforeunload", (event) => {
   if (mode === "running") event.preventDefault();
 });
+
+/** What an earlier visit left, if nothing else has begun here. */
+async function offerUnfinished() {
+  const left = await job.unfinished();
+  if (left && mode === "none") unfinished.show(left);
+}
 
 /** Ask the engine what it is and can, and have it load the models; the page is usable meanwhile. */
 async function wake(load = true) {
@@ -221,8 +302,16 @@ async function wake(load = true) {
     models.gpu = adapter.ok;
     // A software GPU is slower than the processor, but the user may insist.
     if (adapter.software && state.models.device === "gpu") state.setModels({ device: "cpu" });
+    // Without what was downloaded there is still everything else.
+    await downloads.resume().catch(() => {});
+    if (adapter.ok && !adapter.software && !chosenBefore) models.useStored();
+    chosenBefore = true;
     readiness = "ready";
-    if (load) await job.load();
+    if (load) {
+      await plan();
+      await job.load();
+    }
+    if (mode === "none") await offerUnfinished();
   } catch (error) {
     // A worker that died has told so already.
     if (!(error instanceof EngineStopped)) {
@@ -235,4 +324,7 @@ async function wake(load = true) {
 }
 
 enter("none");
-wake();
+// After the engine has come: it is what the visitor waits for.
+wake().finally(() =>
+  keepForOffline((act) => notices.info("A new version of this page is there.", ["Reload to use it", act])),
+);

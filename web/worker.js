@@ -1,17 +1,42 @@
 // The worker: owns the engine (crates/wasm), the GPU and the origin's own files. README.md beside this says what it takes and answers.
 import init, * as engine from "../clarifier-wasm.js";
+import { described } from "./lib/kept.js";
+import { EngineFolder } from "./worker/folder.js";
+import { KeptFiles } from "./worker/kept.js";
+import { storeCommands } from "./worker/store.js";
 
 const ready = init();
+const own = new EngineFolder(engine);
+const kept = new KeptFiles(own);
+/** The choice of models that is loaded, or was to be. */
+let chosen = null;
 
 /** What the engine tells while it works; previews come with their pixels. */
 function tell(json, pixels) {
   const event = JSON.parse(json);
-  if (pixels) event.pixels = pixels;
+  if (event.event === "step" && event.preview) event.preview.pixels = pixels;
+  else if (pixels) event.pixels = pixels;
   self.postMessage({ event }, pixels ? [pixels.buffer] : []);
 }
 
 /** What tells a file from others although each message brings a new object for it. */
 const identity = ({ name, size, lastModified }) => JSON.stringify([name, size, lastModified]);
+
+const requestDevice = self.GPUAdapter?.prototype.requestDevice;
+
+/** A GPU that is lost takes along all that is on it, and whoever waits for it waits for ever: the page is told. */
+function watchDevices() {
+  if (!requestDevice) return;
+  GPUAdapter.prototype.requestDevice = async function (...how) {
+    const device = await requestDevice.apply(this, how);
+    device.lost.then(({ message }) => {
+      const reason = message ? `the GPU was lost: ${message}` : "the GPU was lost";
+      self.postMessage({ event: { event: "lost", message: reason } });
+    });
+    return device;
+  };
+}
+watchDevices();
 
 /** The answer to `adapter` last time. */
 let lastAdapter = null;
@@ -41,7 +66,8 @@ async function describeAdapter() {
   if (!found) return without("no-adapter");
   const described = { ok: true, cause: null, ...about(found) };
   try {
-    (await found.requestDevice()).destroy();
+    // Unwatched: this one is only tried.
+    (await requestDevice.call(found)).destroy();
   } catch {
     return { ...described, ok: false, cause: "no-device" };
   }
@@ -49,6 +75,7 @@ async function describeAdapter() {
 }
 
 async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embeddings = [], device }) {
+  chosen = { upscaler, checkpoint, controlnet, vae, loras, embeddings, device };
   const files = [];
   const number = (file) => (file instanceof Blob ? files.push(file) - 1 : (file ?? null));
   const choice = {
@@ -64,12 +91,105 @@ async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embed
   return { ...loaded, device: gpu ? (lastAdapter ?? (await adapter())).name || "the GPU" : "the processor" };
 }
 
-async function upscale({ pixels, noise, ...wanted }) {
+/** Of what is loaded; of `models` (as the command of that name takes them), when something else is or nothing yet. */
+async function plan({ models, ...wanted }) {
+  const name = (upscaler) => (typeof upscaler === "string" ? upscaler : "file");
+  const intended = models && {
+    upscaler: name(models.upscaler),
+    diffusion: Boolean(models.checkpoint && models.controlnet),
+    device: models.device,
+  };
+  const gpu = intended?.device === "gpu" ? (lastAdapter ?? (await adapter())) : null;
+  return JSON.parse(engine.plan(JSON.stringify({ ...wanted, models: intended ?? null, adapter: gpu })));
+}
+
+/** What a run's input is; its pixels come by `band`. Those of a large one, and its working copies, lie in the engine's folder. */
+async function picture({ width, height }) {
+  await own.ready();
+  engine.picture(width, height);
+}
+
+/** Bytes of a picture that are handed on at once. */
+const BAND = 16 << 20;
+
+async function upscale({ pixels, noise, file, ...wanted }) {
+  const { width, height } = wanted;
+  if (pixels) {
+    await picture({ width, height });
+    const rows = Math.max(1, Math.floor(BAND / (4 * width)));
+    for (let y = 0; y < height; y += rows) {
+      const count = Math.min(rows, height - y);
+      // What is too short is the engine's to refuse.
+      engine.band(0, y, width, count, new Uint8Array(pixels).subarray(y * width * 4, (y + count) * width * 4));
+    }
+  }
+  await own.ready();
+  const about = await keepable(wanted, file, noise);
+  return timed(() => engine.upscale(JSON.stringify(wanted), about, noise ?? undefined, tell));
+}
+
+async function timed(run) {
   const begun = performance.now();
-  const done = JSON.parse(
-    await engine.upscale(JSON.stringify(wanted), new Uint8Array(pixels), noise ?? undefined, tell),
-  );
+  let done;
+  try {
+    done = JSON.parse(await run());
+  } catch (error) {
+    if (error.message === "cancelled") await kept.forget();
+    throw error;
+  }
+  await kept.forget();
   return { ...done, seconds: (performance.now() - begun) / 1000 };
+}
+
+/** What is to be kept with a run beside its journal, as JSON, once the user's files are; nothing where it cannot be. */
+async function keepable(wanted, file, noise) {
+  if (!file || own.missing !== null) return undefined;
+  try {
+    const { kept: bytes } = await plan(wanted);
+    if (!(await kept.hasRoom(bytes + file.size + (noise?.size ?? 0)))) throw new Error("there is too little room");
+    await kept.keep({ picture: file, noise });
+  } catch (error) {
+    const message = `if this run is interrupted it begins anew: it cannot be kept in this browser (${error.message})`;
+    self.postMessage({ event: { event: "warning", message } });
+    return undefined;
+  }
+  return JSON.stringify({ name: file.name, type: file.type, models: described(chosen) });
+}
+
+/** What an interrupted run left, or null. */
+async function unfinished() {
+  await own.ready();
+  const left = engine.unfinished();
+  if (!left) return null;
+  const { wanted, about, at, width, height } = JSON.parse(left);
+  const { picture, noise } = await kept.files();
+  if (!picture) return null;
+  const { settings, region, tilePrompts, seed } = wanted;
+  const file = new File([picture], about.name, { type: about.type });
+  return {
+    name: about.name,
+    file,
+    noise,
+    settings,
+    region,
+    tilePrompts,
+    seed,
+    models: about.models,
+    at,
+    width,
+    height,
+  };
+}
+
+async function resume() {
+  await own.ready();
+  const { noise } = await kept.files();
+  return timed(() => engine.resume(noise ?? undefined, tell));
+}
+
+async function discard() {
+  engine.discard();
+  await kept.forget();
 }
 
 const TYPES = { png: "image/png", jpg: "image/jpeg", webp: "image/webp", tif: "image/tiff" };
@@ -111,18 +231,33 @@ async function encoded({ format, quality = 95 }) {
 async function save({ file, ...how }) {
   const blob = await encoded(how);
   if (!file) return { blob };
-  await blob.stream().pipeTo(await file.createWritable());
+  try {
+    await blob.stream().pipeTo(await file.createWritable());
+  } finally {
+    // It has served; a blob that was handed out is still read.
+    await results?.removeEntry(`${saved - 1}.${how.format}`).catch(() => {});
+  }
   return { written: blob.size };
 }
 
+/** Downloads and the engine's work go on beside each other. */
+const beside = storeCommands({ ready, newHash: () => new engine.Hash(), post: (event) => self.postMessage({ event }) });
+
 const commands = {
+  ...beside,
   describe: () => JSON.parse(engine.describe()),
   adapter,
   models,
-  plan: (wanted) => JSON.parse(engine.plan(JSON.stringify(wanted))),
+  plan,
+  picture,
+  band: ({ x, y, width, height, pixels }) => engine.band(x, y, width, height, new Uint8Array(pixels)),
   upscale,
-  pixels: ({ x, y, width, height }) => engine.pixels(x, y, width, height).buffer,
+  resume,
+  unfinished,
+  discard,
+  pixels: ({ x, y, width, height, scale = 1 }) => engine.pixels(x, y, width, height, scale).buffer,
   save,
+  memory: async () => ({ wasm: (await ready).memory.buffer.byteLength, folder: own.missing, names: engine.names() }),
 };
 
 async function answer({ id, name, args }) {
@@ -141,10 +276,19 @@ let queue = Promise.resolve();
 
 // Registered before anything is awaited, so that no early message is lost.
 self.addEventListener("message", ({ data }) => {
+  if (data.name === "live") {
+    // For as long as this worker lives.
+    navigator.locks.request(data.args[0], () => {
+      self.postMessage({ id: data.id, value: null });
+      return new Promise(() => {});
+    });
+    return;
+  }
   if (data.name === "cancel") {
     ready.then(() => engine.cancel());
     self.postMessage({ id: data.id, value: null });
     return;
   }
-  queue = queue.then(() => answer(data));
+  if (Object.hasOwn(beside, data.name)) answer(data);
+  else queue = queue.then(() => answer(data));
 });

@@ -1,5 +1,6 @@
 //! Whole models by formula, in the real file formats.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -51,6 +52,32 @@ pub fn ldm_entries(part: &str) -> Vec<Entry> {
             shape: shape(&content["shape"]),
         })
         .collect()
+}
+
+/// The tensors of one network in LDM's layout, of SD 1.5's sizes: named as the tiny ones are, which lack a few shortcuts.
+pub fn ldm_entries_full(part: &str) -> Vec<Entry> {
+    let manifest = json("manifest_full.json");
+    let full = entries(&manifest[part]["tensors"]);
+    if part == "text_encoder" {
+        let named =
+            |entry: Entry| Entry { name: format!("cond_stage_model.transformer.{}", entry.name), ..entry };
+        return full.into_iter().map(named).collect();
+    }
+    let tiny: BTreeMap<String, String> =
+        ldm_entries(part).into_iter().map(|entry| (entry.formula, entry.name)).collect();
+    let named = |Entry { formula, mut shape, .. }: Entry| {
+        let name = tiny.get(&formula).cloned().unwrap_or_else(|| {
+            // Beside the first convolution of the same block.
+            let first = &tiny[&formula.replace("conv_shortcut", "conv1")];
+            first.replace("in_layers.2", "skip_connection").replace("conv1", "nin_shortcut")
+        });
+        // A VAE's attention is made of 1 x 1 convolutions there.
+        if part == "vae" && formula.contains(".to_") && formula.ends_with("weight") {
+            shape.extend([1, 1]);
+        }
+        Entry { name, formula, shape }
+    };
+    full.into_iter().map(named).collect()
 }
 
 /// A diffusers folder with `unet/`, `vae/`, `text_encoder/` and `controlnet/`.

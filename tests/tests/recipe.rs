@@ -145,6 +145,7 @@ fn border_gradient(
         conditioning: &conditioning,
         hint: input,
         tiles: &tiles,
+        previews: false,
     };
     pollster::block_on(redraw.run(diffusion, &mut canvas, solver, whole, &mut go())).unwrap();
     let width = canvas.size.width as usize;

@@ -1,11 +1,13 @@
 //! All tests that need a model, in one program: each links the whole engine.
 
 mod adapters;
+mod crash_folder;
 mod features;
 mod files;
 mod full_size;
 mod gpu;
 mod host;
+mod journal;
 mod networks;
 mod prompts;
 mod recipe;

@@ -12,16 +12,41 @@ export const WIDE = { width: 1400, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 /** A browser; with `gpu` one that has WebGPU, in software. */
-export const launch = ({ gpu = false } = {}) =>
-  chromium.launch({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
+export const launch = ({ gpu = false } = {}) => chromium.launch(options(gpu));
+
+/** One whose pages keep their files in the folder `profile`; with others they are in memory, as in a private window. */
+export const launchOnDisk = (profile, { gpu = false } = {}) => chromium.launchPersistentContext(profile, options(gpu));
+
+const options = (gpu) => ({ executablePath: CHROMIUM, args: [...ARGS, ...(gpu ? SOFTWARE_GPU : ["--disable-gpu"])] });
+
+/** A browser of its own whose files are on the disk, as a user's are, in `folder`: only there a quota is enforced. */
+export const lasting = (folder) =>
+  chromium.launchPersistentContext(folder, {
+    executablePath: CHROMIUM,
+    args: [...ARGS, "--disable-gpu"],
+    serviceWorkers: "block",
+  });
+
+/** A context for `follow`: no page is kept for work without a connection unless a test is about that. */
+export const contextOf = (browser, { size = WIDE, ...context } = {}) =>
+  browser.newContext({ viewport: size, acceptDownloads: true, serviceWorkers: "block", ...context });
 
 /** A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. */
-export async function visit(browser, server, { worker = "", path = "/", size = WIDE, allow = [], ...context } = {}) {
+export async function visit(browser, server, { worker = "", path, allow, elsewhere, ...context } = {}) {
   server.worker = worker;
-  const opened = await browser.newContext({ viewport: size, acceptDownloads: true, ...context });
-  const page = await opened.newPage();
+  // One that keeps its files has but the one context.
+  const opened = browser.newContext ? await contextOf(browser, context) : browser;
+  const { page, complaints } = await follow(opened, server, { path, allow, elsewhere });
+  return { page, complaints, close: () => (browser.newContext ? opened.close() : page.close()) };
+}
+
+/** A page of a context, `{ page, complaints }`; `allow` are patterns of what is no complaint, `elsewhere` other origins that may be asked. */
+export async function follow(context, server, { path = "/", allow = [], elsewhere = [] } = {}) {
+  const page = await context.newPage();
   const complaints = [];
-  const allowed = (text) => allow.some((pattern) => pattern.test(text));
+  const origins = [server.origin, ...elsewhere, "blob:", "data:"];
+  // What says that the context blocks service workers.
+  const allowed = (text) => [/Service Worker registration blocked/, ...allow].some((pattern) => pattern.test(text));
   const complain = (text) => allowed(text) || complaints.push(text);
   page.on(
     "console",
@@ -35,12 +60,10 @@ export async function visit(browser, server, { worker = "", path = "/", size = W
   );
   page.on("response", (response) => response.status() >= 400 && complain(`${response.status()}: ${response.url()}`));
   page.on("request", (request) => {
-    const url = request.url();
-    if (!url.startsWith(server.origin) && !url.startsWith("blob:") && !url.startsWith("data:"))
-      complaints.push(`elsewhere: ${url}`);
+    if (!origins.some((origin) => request.url().startsWith(origin))) complaints.push(`elsewhere: ${request.url()}`);
   });
   await page.goto(server.origin + path);
-  return { page, complaints, close: () => opened.close() };
+  return { page, complaints };
 }
 
 /** What axe finds that is serious or critical. */

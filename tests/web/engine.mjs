@@ -36,7 +36,11 @@ export const startComparing = (page) =>
 export async function startEngine(page) {
   await startComparing(page);
   await page.evaluate(() => {
-    const worker = new Worker(new URL("web/worker.js", document.baseURI), { type: "module" });
+    // As the page starts it: bound by the page's policy.
+    const code = `import ${JSON.stringify(new URL("web/worker.js", document.baseURI).href)};`;
+    const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+    const worker = new Worker(url, { type: "module" });
+    globalThis.endEngine = () => worker.terminate();
     const pending = new Map();
     let next = 0;
     globalThis.heard = [];

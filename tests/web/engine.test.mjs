@@ -86,6 +86,29 @@ test("lite on WebGPU gives the program's picture", { timeout: 5 * MINUTES }, asy
   });
 });
 
+test("a plan needs nothing loaded, and says what a GPU cannot see at once", async () => {
+  await withEngine(async (page) => {
+    const [plain, whole, custom] = await page.evaluate(async () => {
+      const planned = (models, settings = {}) =>
+        ask("plan", { width: 2000, height: 1500, settings, region: null, models });
+      const file = new File([], "sd15.safetensors");
+      const both = { upscaler: "lite", checkpoint: file, controlnet: file, device: "gpu" };
+      return [
+        await planned(null),
+        await planned(both),
+        await planned(both, { tile_width: 256, tile_height: 256, vae_tile: 2048 }),
+      ];
+    });
+    assert.match(plain.text, /^4000 × 3000 pixels: 88 tiles enlarged; about \d/);
+    assert.match(whole.text, /^4000 × 3000 pixels: 15 tiles redrawn 7 times; about \d/);
+    assert.deepEqual([plain.fits, plain.smaller, whole.largest_tensor], [true, undefined, [603979776, "autoencoder"]]);
+    // SwiftShader sees 1 GB at once: less than a VAE tile of 2048 pixels needs.
+    assert.equal(custom.fits, false);
+    assert.match(custom.advice, /sees \d+ MB at once, and this needs 4295 MB; it fits with .*--vae-tile \d+/);
+    assert.ok(custom.smaller.vae_tile < 2048 && custom.smaller.vae_tile >= 128, JSON.stringify(custom.smaller));
+  });
+});
+
 /** Loads the tiny networks as files that the user chose. */
 const chooseTiny = (page, device) =>
   page.evaluate(async (device) => {
@@ -131,8 +154,23 @@ test(
           const noise = await file("fixtures/recipe/noise.safetensors");
           const done = await enlarge(photograph, { settings, noise });
           const phases = [...new Set(heard.filter(({ event }) => event === "tile").map(({ phase }) => phase))];
+          const steps = heard
+            .filter(({ event }) => event === "step")
+            .map(({ step, steps, preview: { x, y, covers, width, height, pixels } }) => {
+              const shades = new Set(pixels).size;
+              return { at: [step, steps], place: [x, y, ...covers], size: [width, height, pixels.length], shades };
+            });
           const plan = await ask("plan", { width: 96, height: 80, settings, region: null });
-          return { ...done, blob: null, again, loadedAgain, phases, plan, ...(await compare(done.blob, expected)) };
+          return {
+            ...done,
+            blob: null,
+            again,
+            loadedAgain,
+            phases,
+            steps,
+            plan,
+            ...(await compare(done.blob, expected)),
+          };
         },
         [`fixtures/${PHOTOGRAPH}`, settings, `work/${expected}`],
       );
@@ -140,6 +178,29 @@ test(
       assert.ok(result.psnr >= 45, `${result.psnr} dB`);
       assert.deepEqual(result.phases, ["enlarge", "encode", "diffuse", "decode"]);
       assert.equal(result.loadedAgain, 0, "what is loaded stays");
+      // After each tile its own, and the whole when all are done: a pixel for each latent.
+      const tile = (x, y) => [
+        [x, y, 128, 128],
+        [16, 16, 768],
+      ];
+      const one = [
+        tile(0, 0),
+        tile(64, 0),
+        tile(0, 32),
+        tile(64, 32),
+        [
+          [0, 0, 192, 160],
+          [24, 20, 1440],
+        ],
+      ];
+      assert.deepEqual(
+        result.steps.map(({ at, place, size }) => [at, place, size]),
+        [1, 2, 3].flatMap((step) => one.map((shown) => [[step, 3], ...shown])),
+      );
+      assert.ok(
+        result.steps.every(({ shades }) => shades > 8),
+        JSON.stringify(result.steps.map(({ shades }) => shades)),
+      );
       assert.deepEqual([result.plan.stages[0].diffusion_tiles, result.plan.stages[0].work.length], [4, 4]);
       assert.match(result.plan.text, /192 × 160 pixels: 4 tiles redrawn 3 times/);
     });
@@ -234,6 +295,16 @@ test(
         // A file of the user's own, written through its handle.
         const handle = await (await navigator.storage.getDirectory()).getFileHandle("chosen.png", { create: true });
         const { written } = await ask("save", { format: "png", quality: 95, file: handle });
+        // A pixel of an overview is the mean of those that it stands for, at the borders of fewer.
+        const far = new Uint8Array(await ask("pixels", { x: 100, y: 50, width: 30, height: 20, scale: 7 }));
+        let off = far.length === 4 * 5 * 3 ? 0 : 999;
+        for (let i = 0; i < far.length; i += 1) {
+          const [left, top] = [7 * (Math.floor(i / 4) % 5), 7 * Math.floor(i / 20)];
+          let [sum, count] = [0, 0];
+          for (let y = top; y < Math.min(top + 7, 20); y += 1)
+            for (let x = left; x < Math.min(left + 7, 30); x += 1, count += 1) sum += part[4 * (30 * y + x) + (i % 4)];
+          off = Math.max(off, Math.abs(far[i] - sum / count));
+        }
         const outside = await ask("pixels", { x: 190, y: 0, width: 3, height: 1 }).catch((error) => error.message);
         const wrong = await file("fixtures/esrgan/sdxl.safetensors");
         const refused = await choose({ checkpoint: wrong, controlnet: wrong, device: "cpu" }).catch(
@@ -249,6 +320,7 @@ test(
         return {
           before,
           equal,
+          off,
           starts,
           written: [written, (await handle.getFile()).size],
           outside,
@@ -259,6 +331,7 @@ test(
       }, `fixtures/${PHOTOGRAPH}`);
       assert.match(found.before, /no result yet/);
       assert.ok(found.equal, "a part is that of the whole");
+      assert.ok(found.off <= 0.5, `${found.off} levels beside the mean`);
       assert.deepEqual(found.starts, {
         png: ["image/png", "\x89PNG"],
         jpg: ["image/jpeg", "\xff\xd8\xff\xe0"],

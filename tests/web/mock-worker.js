@@ -1,10 +1,13 @@
 // A stand-in for web/worker.js that speaks its protocol and needs no engine: the tests' server gives it in the other's place.
 // It enlarges by repeating pixels, slowly enough to be watched, and fails when its name in the address says so.
-const options = new URL(self.location.href).searchParams;
+import { storeCommands } from "../tests/web/mock-store.js";
+
+const options = new URL(import.meta.url).searchParams;
 const mode = options.get("mode") ?? "";
 /** Milliseconds of a tile. */
 const PACE = Number(options.get("pace") ?? 15);
 
+let input = null;
 let result = null;
 let cancelled = false;
 let models = null;
@@ -13,7 +16,7 @@ const asked = (self.asked = []);
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const tell = (event, transfer = []) => self.postMessage({ event }, transfer);
-const redraws = () => Boolean(models?.checkpoint && models.controlnet);
+const redraws = (these = models) => Boolean(these?.checkpoint && these.controlnet);
 
 function outputOf({ width, height, settings, region }) {
   const factor = settings.upscale_factor;
@@ -29,14 +32,14 @@ function starts(length, tile, overlap) {
   return Array.from({ length: count }, (_, i) => Math.min(i * stride, length - tile));
 }
 
-function planOf(job) {
+function planOf(job, redrawn = redraws()) {
   const { width, height } = outputOf({ ...job, region: null });
   const latents = { width: Math.ceil(width / 8), height: Math.ceil(height / 8) };
   const { tile_width: w, tile_height: h, tile_overlap: overlap } = job.settings;
-  const diffusion_tiles = redraws()
+  const diffusion_tiles = redrawn
     ? starts(latents.width, w, overlap).length * starts(latents.height, h, overlap).length
     : 0;
-  const evaluations = redraws()
+  const evaluations = redrawn
     ? Math.max(1, Math.round(job.settings.num_inference_steps * job.settings.denoise_strength))
     : 0;
   const enlarger_tiles = Math.ceil(job.width / 192) * Math.ceil(job.height / 192);
@@ -57,10 +60,11 @@ function planOf(job) {
 }
 
 const commands = {
+  ...storeCommands(options.get("store") ?? "", tell, wait),
   async describe() {
     await wait(Number(options.get("late") ?? 0));
     if (mode === "broken") throw new Error("the settings cannot be described");
-    const answer = await fetch(new URL("../tests/web/describe.json", self.location.href));
+    const answer = await fetch(new URL("../tests/web/describe.json", import.meta.url));
     return answer.json();
   },
   async adapter() {
@@ -85,8 +89,8 @@ const commands = {
     const { upscaler, device } = given;
     return { upscaler: typeof upscaler === "string" ? upscaler : upscaler.name, diffusion: redraws(), device };
   },
-  async plan(job) {
-    if (!models) throw new Error("no models are loaded");
+  async plan({ models: intended, ...job }) {
+    const redrawn = redraws(intended ?? models);
     const { width, height } = outputOf(job);
     if (job.settings.tile_overlap >= Math.min(job.settings.tile_width, job.settings.tile_height)) {
       throw new Error(
@@ -94,63 +98,58 @@ const commands = {
       );
     }
     return {
-      ...planOf(job),
-      text: `${job.width} × ${job.height} to ${width} × ${height}${redraws() ? ", redrawn" : ""}: about 2 s, 180 MB of memory`,
+      ...planOf(job, redrawn),
+      ...tight(job),
+      text: `${job.width} × ${job.height} to ${width} × ${height}${redrawn ? ", redrawn" : ""}: about 2 s, 180 MB of memory`,
     };
   },
-  async upscale(job) {
-    cancelled = false;
-    const { stages } = planOf(job);
-    const [stage] = stages;
-    if (mode === "panics") throw new Error("unreachable executed");
-    const begun = performance.now();
-    tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
-    if (mode === "warns")
-      tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
-    const phase = async (name, total, fail) => {
-      for (let done = 1; done <= total; done += 1) {
-        await wait(PACE);
-        if (cancelled && mode !== "deaf") throw new Error("cancelled");
-        if (done === fail)
-          throw new Error(
-            "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
-          );
-        if (mode === "dies" && done === 2)
-          setTimeout(() => {
-            throw new Error("unreachable executed");
-          });
-        if (mode === "dies" && done === 2) await new Promise(() => {});
-        tell({ event: "tile", phase: name, done, total });
-        if (name === "diffuse") preview(stage, job, done);
-      }
-    };
-    await phase("enlarge", stage.enlarger_tiles, mode === "fails" ? 2 : 0);
-    if (redraws()) {
-      await phase("encode", 4);
-      await phase("diffuse", stage.diffusion_tiles * stage.evaluations);
-      await phase("decode", 4);
+  async picture({ width, height }) {
+    input = { width, height, pixels: new Uint8ClampedArray(4 * width * height) };
+  },
+  async band({ x, y, width, height, pixels }) {
+    const rows = new Uint8ClampedArray(pixels);
+    for (let row = 0; row < height; row += 1) {
+      const at = 4 * ((y + row) * input.width + x);
+      input.pixels.set(rows.subarray(4 * row * width, 4 * (row + 1) * width), at);
     }
-    result = { ...outputOf(job), job, pixels: new Uint8ClampedArray(job.pixels) };
-    const drawn = job.settings.seed;
+  },
+  async upscale(wanted) {
+    const job = { ...wanted, pixels: input.pixels.buffer };
+    await keep(job);
+    return run(job);
+  },
+  async resume() {
+    const { job } = await kept();
+    return run(job, true);
+  },
+  async unfinished() {
+    const left = await kept();
+    if (!left) return null;
+    const { file, settings, region, tilePrompts } = left.job;
     return {
-      width: result.width,
-      height: result.height,
-      seed: drawn === -1 ? 424242 : drawn,
-      seconds: (performance.now() - begun) / 1000,
+      name: file.name,
+      file,
+      settings,
+      region,
+      tilePrompts,
+      noise: null,
+      models: left.models,
+      at: { stage: 0, stages: 1, phase: "enlarge", done: 5, total: 6 },
+      ...outputOf(left.job),
     };
   },
+  discard,
   /** Repeated pixels, a little brighter, so that before and after differ. */
   async pixels({ x, y, width, height, scale = 1 }) {
     if (!result) throw new Error("there is no result");
-    const by = options.has("unscaled") ? 1 : scale;
     const { job } = result;
     const [left, top, w, h] = job.region ?? [0, 0, job.width, job.height];
-    const size = { width: Math.ceil(width / by), height: Math.ceil(height / by) };
+    const size = { width: Math.ceil(width / scale), height: Math.ceil(height / scale) };
     const rgba = new Uint8ClampedArray(size.width * size.height * 4);
     for (let row = 0; row < size.height; row += 1) {
-      const sourceY = top + Math.min(h - 1, Math.floor(((y + row * by) * h) / result.height));
+      const sourceY = top + Math.min(h - 1, Math.floor(((y + row * scale) * h) / result.height));
       for (let column = 0; column < size.width; column += 1) {
-        const sourceX = left + Math.min(w - 1, Math.floor(((x + column * by) * w) / result.width));
+        const sourceX = left + Math.min(w - 1, Math.floor(((x + column * scale) * w) / result.width));
         const from = (sourceY * job.width + sourceX) * 4;
         const to = (row * size.width + column) * 4;
         for (let i = 0; i < 3; i += 1) rgba[to + i] = result.pixels[from + i] * 1.12 + 6;
@@ -169,33 +168,117 @@ const commands = {
   },
 };
 
-/** A tile as the engine tells of it: by row and column, in RGB; here the picture's pixels, brighter. */
+/** What outlives this worker, in a file of the origin's own. */
+const folder = () => navigator.storage.getDirectory();
+
+async function keep({ file, settings, region, tilePrompts, width, height, pixels }) {
+  const all = { settings, region, tilePrompts, width, height };
+  const files = ["checkpoint", "controlnet"].map((part) => [
+    part,
+    models[part] && { name: models[part].name, size: models[part].size },
+  ]);
+  const text = JSON.stringify({ job: all, models: { ...models, ...Object.fromEntries(files) }, name: file.name });
+  for (const [name, what] of [
+    ["job", text],
+    ["file", file],
+    ["pixels", pixels],
+  ]) {
+    const writable = await (await (await folder()).getFileHandle(name, { create: true })).createWritable();
+    await writable.write(what);
+    await writable.close();
+  }
+}
+
+async function kept() {
+  const read = async (name) => (await (await folder()).getFileHandle(name)).getFile();
+  try {
+    const { job, models, name } = JSON.parse(await (await read("job")).text());
+    const file = new File([await read("file")], name, { type: "image/png" });
+    return { job: { ...job, file, pixels: await (await read("pixels")).arrayBuffer() }, models };
+  } catch {
+    return null;
+  }
+}
+
+async function discard() {
+  await (await folder()).removeEntry("job").catch(() => {});
+}
+
+async function run(job, resumed = false) {
+  cancelled = false;
+  const { stages } = planOf(job);
+  const [stage] = stages;
+  if (mode === "panics") throw new Error("unreachable executed");
+  const begun = performance.now();
+  if (resumed) tell({ event: "resumed", stage: 1, stages: 1, phase: "enlarge", done: 1, total: stage.enlarger_tiles });
+  tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
+  if (mode === "warns")
+    tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
+  const phase = async (name, total, fail) => {
+    for (let done = 1; done <= total; done += 1) {
+      await wait(PACE);
+      if (cancelled && mode !== "deaf") {
+        await discard();
+        throw new Error("cancelled");
+      }
+      if (done === fail)
+        throw new Error(
+          "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
+        );
+      if (done === 2 && mode === "lost" && !resumed) tell({ event: "lost", message: "the GPU was lost" });
+      if (mode === "dies" && done === 2)
+        setTimeout(() => {
+          throw new Error("unreachable executed");
+        });
+      if (mode === "dies" && done === 2) await new Promise(() => {});
+      tell({ event: "tile", phase: name, done, total });
+      if (name === "diffuse") preview(stage, job, done);
+    }
+  };
+  await phase("enlarge", stage.enlarger_tiles, mode === "fails" ? 2 : 0);
+  if (redraws()) {
+    await phase("encode", 4);
+    await phase("diffuse", stage.diffusion_tiles * stage.evaluations);
+    await phase("decode", 4);
+  }
+  result = { ...outputOf(job), job, pixels: new Uint8ClampedArray(job.pixels) };
+  await discard();
+  const drawn = job.settings.seed;
+  return {
+    width: result.width,
+    height: result.height,
+    seed: drawn === -1 ? 424242 : drawn,
+    seconds: (performance.now() - begun) / 1000,
+  };
+}
+
+/** What a GPU that sees little at once is advised. */
+function tight({ settings }) {
+  if (mode !== "tight" || settings.vae_tile <= 256) return { fits: true };
+  const advice = "A small GPU sees 134 MB at once, and this needs 604 MB; it fits with --vae-tile 256";
+  return { fits: false, advice, smaller: { vae_tile: 256 } };
+}
+
+/** A tile of a step as the engine tells of it: a pixel for each latent, in RGB; here the picture's, brighter. */
 function preview(stage, job, done) {
   const { tile_width, tile_height, tile_overlap } = job.settings;
   const columns = starts(Math.ceil(stage.width / 8), tile_width, tile_overlap);
   const rows = starts(Math.ceil(stage.height / 8), tile_height, tile_overlap);
-  const index = (done - 1) % (columns.length * rows.length);
-  const [row, column] = [Math.floor(index / columns.length), index % columns.length];
-  const [x, y] = [columns[column] * 8, rows[row] * 8];
-  const [width, height] = [Math.min(tile_width * 8, stage.width - x), Math.min(tile_height * 8, stage.height - y)];
+  const tiles = columns.length * rows.length;
+  const index = (done - 1) % tiles;
+  const [x, y] = [columns[index % columns.length] * 8, rows[Math.floor(index / columns.length)] * 8];
+  const [width, height] = [tile_width, tile_height];
   const pixels = new Uint8ClampedArray(width * height * 3);
   const source = new Uint8ClampedArray(job.pixels);
   for (let i = 0; i < width * height; i += 1) {
-    const at = (length, of, to) => Math.min(of - 1, Math.floor((length * of) / to));
-    const from =
-      at(y + Math.floor(i / width), job.height, stage.height) * job.width + at(x + (i % width), job.width, stage.width);
+    const at = (place, of, to) => Math.min(of - 1, Math.floor((place * of) / to));
+    const row = at(y + 8 * Math.floor(i / width), job.height, stage.height);
+    const from = row * job.width + at(x + 8 * (i % width), job.width, stage.width);
     for (let c = 0; c < 3; c += 1) pixels[i * 3 + c] = source[from * 4 + c] * 1.12 + 6;
   }
-  tell({
-    event: "preview",
-    row: row + 1,
-    column: column + 1,
-    rows: rows.length,
-    columns: columns.length,
-    width,
-    height,
-    pixels,
-  });
+  const covers = [8 * width, 8 * height];
+  const [step, steps] = [Math.floor((done - 1) / tiles) + 1, stage.evaluations];
+  tell({ event: "step", step, steps, preview: { x, y, covers, width, height, pixels } });
 }
 
 /** An answer that is handed over instead of copied. */

@@ -81,6 +81,33 @@ page(
   },
 );
 
+page(
+  "what a GPU cannot see at once is said before the models are there, and mended",
+  { worker: "mode=tight&pace=200" },
+  async (page) => {
+    await sample(page);
+    await chooseModels(page);
+    await page.getByText("451 × 300 to 902 × 600, redrawn").waitFor();
+    const order = await page
+      .workers()[0]
+      .evaluate(() =>
+        self.asked.map(({ name, args: [{ models, controlnet } = {}] }) => [
+          name,
+          Boolean(models?.controlnet ?? controlnet),
+        ]),
+      );
+    const first = (wanted) => order.findIndex(([name, redraws]) => name === wanted && redraws);
+    assert.ok(first("plan") >= 0 && (first("models") < 0 || first("plan") < first("models")), JSON.stringify(order));
+    await page.getByText(/A small GPU sees 134 MB at once, and this needs 604 MB; it fits with “.*” 256/).waitFor();
+    await page.getByRole("button", { name: "Use smaller tiles" }).click();
+    await page.getByText(/A small GPU/).waitFor({ state: "detached" });
+    assert.equal(await page.getByRole("button", { name: "Use smaller tiles" }).isVisible(), false);
+    await start(page).click();
+    await page.locator("#result:visible").waitFor();
+    assert.equal((await asked(page, "upscale"))[0].settings.vae_tile, 256);
+  },
+);
+
 page("where the browser has a file dialogue, the engine gets its handle", {}, async (page) => {
   await sample(page);
   await runThrough(page);

@@ -21,5 +21,5 @@ export async function serveStandIn() {
 /** The stand-in reads its options from the address of its module; the page always asks for plain worker.js. */
 async function stub(options) {
   const text = await readFile(new URL("mock-worker.js", import.meta.url), "utf8");
-  return text.replace("new URL(self.location.href).searchParams", `new URLSearchParams(${JSON.stringify(options)})`);
+  return text.replace("new URL(import.meta.url).searchParams", `new URLSearchParams(${JSON.stringify(options)})`);
 }

@@ -27,6 +27,35 @@ export const states = {
       await page.getByText("redrawing with Stable Diffusion").waitFor();
     },
   },
+  downloading: {
+    tall: true,
+    worker: "store=slow",
+    act: async (page) => {
+      await sample(page);
+      await open(page, "Models");
+      await page.getByRole("button", { name: /^Download, about/ }).click();
+      await page.locator(".store-progress", { hasText: "MB/s" }).waitFor();
+    },
+  },
+  "paused download": {
+    tall: true,
+    worker: "store=part",
+    act: async (page) => {
+      await sample(page);
+      await open(page, "Models");
+      await page.getByRole("button", { name: /^Remove, frees/ }).click();
+      await open(page, "Others to download");
+    },
+  },
+  downloaded: {
+    tall: true,
+    worker: "store=full",
+    act: async (page) => {
+      await sample(page);
+      await open(page, "Models");
+      await page.getByText("Enlarging with lite, redrawing with Stable Diffusion").waitFor();
+    },
+  },
   region: {
     act: async (page) => {
       await sample(page);
@@ -52,6 +81,18 @@ export const states = {
     act: async (page) => {
       await sample(page);
       await runThrough(page);
+    },
+  },
+  interrupted: {
+    worker: "pace=700",
+    act: async (page) => {
+      page.on("dialog", (dialog) => dialog.accept());
+      await sample(page);
+      await chooseModels(page);
+      await start(page).click();
+      await page.locator(".progress-row:visible").first().waitFor();
+      await page.reload();
+      await page.locator("#unfinished:visible").waitFor();
     },
   },
   failed: {

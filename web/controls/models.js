@@ -1,19 +1,9 @@
 // Which networks do the work: those built in, or the user's own files, which stay where they are.
 import { h, show, uniqueId } from "../lib/dom.js";
 import { bytes } from "../lib/text.js";
+import { Store } from "./store.js";
 
 const FILES = ".safetensors,.pth,.pt,.ckpt,.bin";
-
-/** The recommended files, as `clarifier models` has them. */
-const RECOMMENDED = [
-  ["Checkpoint", "juggernaut_reborn.safetensors", "dantea1118/juggernaut_reborn", "its author's terms"],
-  [
-    "Tile ControlNet",
-    "control_v11f1e_sd15_tile_fp16.safetensors",
-    "comfyanonymous/ControlNet-v1-1_fp16_safetensors",
-    "OpenRAIL",
-  ],
-];
 
 export class Models {
   #state;
@@ -22,9 +12,16 @@ export class Models {
   #slots = [];
   #device = [];
   #upscaler = [];
+  #downloads;
+  #store;
 
-  constructor(container, state) {
+  constructor(container, state, downloads) {
     this.#state = state;
+    this.#downloads = downloads;
+    const place = h("div", { class: "field store" });
+    this.#store = new Store(place, downloads);
+    place.addEventListener("use", ({ detail }) => this.#use(detail));
+    place.addEventListener("forgotten", ({ detail }) => this.#drop(detail));
     container.append(
       this.#status,
       this.#upscalerChoice(),
@@ -32,18 +29,62 @@ export class Models {
       h(
         "p",
         { class: "help" },
-        "Stable Diffusion 1.5 invents the new detail. It needs a checkpoint and the Tile ControlNet; the rest is optional. Files are read in place, nothing is copied or uploaded.",
+        "Stable Diffusion 1.5 invents the new detail. It needs a checkpoint and the Tile ControlNet; the rest is optional. Download them here, or choose files of your own: they are read in place, nothing is uploaded.",
       ),
+      place,
+      h("h3", {}, "Models in use"),
       this.#slot("checkpoint", "Checkpoint", "SD 1.5 in one file"),
       this.#slot("controlnet", "Tile ControlNet", "for SD 1.5"),
       this.#slot("vae", "VAE", "in place of the checkpoint's"),
       this.#many("loras", "LoRAs", "Add a LoRA …"),
       this.#many("embeddings", "Embeddings", "Add an embedding …"),
       this.#deviceChoice(),
-      recommended(),
     );
     state.addEventListener("models", () => this.#update());
+    downloads.addEventListener("change", () => this.#update());
     this.#update();
+  }
+
+  /** To where the recommended models are downloaded. */
+  focusStore() {
+    this.#store.focus();
+  }
+
+  /** Take downloaded models where nothing is chosen, if there are both that redrawing needs; whether there were. */
+  useStored() {
+    const [checkpoint, controlnet] = ["checkpoint", "controlnet"].map((kind) => this.#downloads.stored(kind)?.file);
+    const { models } = this.#state;
+    if (!checkpoint || !controlnet || (models.checkpoint && models.controlnet)) return false;
+    this.#state.setModels({
+      checkpoint: models.checkpoint ?? checkpoint,
+      controlnet: models.controlnet ?? controlnet,
+    });
+    return true;
+  }
+
+  #use({ kind, file }) {
+    const { loras, embeddings } = this.#state.models;
+    const values = {
+      lora: { loras: [...loras, { file, scale: 1 }] },
+      embedding: { embeddings: [...embeddings, file] },
+    };
+    this.#state.setModels(values[kind] ?? { [kind]: file });
+  }
+
+  /** What is about to be removed is not chosen any more. */
+  #drop(names) {
+    const gone = this.#downloads.models
+      .filter(({ name, file }) => file && names.includes(name))
+      .map(({ file }) => file);
+    const stays = (file) => !gone.some((one) => same(file, one));
+    const { models } = this.#state;
+    const single = Object.fromEntries(
+      ["checkpoint", "controlnet", "vae"].filter((key) => !stays(models[key])).map((key) => [key, null]),
+    );
+    const loras = models.loras.filter(({ file }) => stays(file));
+    const embeddings = models.embeddings.filter(stays);
+    const fewer = loras.length < models.loras.length || embeddings.length < models.embeddings.length;
+    if (fewer || Object.keys(single).length > 0) this.#state.setModels({ ...single, loras, embeddings });
   }
 
   /** What the engine has loaded, or is doing. */
@@ -100,14 +141,24 @@ export class Models {
       input.focus();
     });
     const choose = h("label", { class: "plain button" }, input, "Choose …");
+    const use = h(
+      "button",
+      { type: "button", class: "plain", "aria-label": `Use downloaded: ${label}` },
+      "Use downloaded",
+    );
+    use.addEventListener("click", () => {
+      this.#use(this.#downloads.stored(key));
+      remove.focus();
+    });
     this.#slots.push(() => {
       const file = this.#state.models[key];
       const chosen = file !== null && typeof file !== "string";
       name.textContent = chosen ? `${file.name}, ${bytes(file.size)}` : about;
       name.classList.toggle("chosen", chosen);
       show(remove, chosen);
+      show(use, !chosen && this.#downloads.stored(key) !== null);
     });
-    return h("div", { class: "slot" }, h("div", {}, h("span", { class: "label" }, label), name), remove, choose);
+    return h("div", { class: "slot" }, h("div", {}, h("span", { class: "label" }, label), name), remove, use, choose);
   }
 
   /** Any number of files. */
@@ -188,33 +239,5 @@ export class Models {
   }
 }
 
-function recommended() {
-  const link = (repo) => h("a", { href: `https://huggingface.co/${repo}`, rel: "noreferrer", target: "_blank" }, repo);
-  return h(
-    "details",
-    { class: "inner" },
-    h("summary", {}, "Where to get them"),
-    h(
-      "p",
-      {},
-      "The page does not download models yet. These two, about 2.9 GB together, are what the program downloads; fetch them once and choose them above.",
-    ),
-    h(
-      "ul",
-      { class: "plain-list" },
-      ...RECOMMENDED.map(([role, file, repo, licence]) =>
-        h(
-          "li",
-          {},
-          h("strong", {}, role),
-          h("br"),
-          h("code", {}, file),
-          h("br"),
-          "from ",
-          link(repo),
-          `; licence: ${licence}`,
-        ),
-      ),
-    ),
-  );
-}
+/** Whether both are the same file: each message from the worker brings a new object for it. */
+const same = (a, b) => a instanceof File && a.name === b.name && a.size === b.size && a.lastModified === b.lastModified;

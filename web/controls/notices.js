@@ -24,9 +24,9 @@ export class Notices {
       this.#add("warning", "status", "Please note", message);
   }
 
-  /** Something that went as the user wished. */
-  info(message) {
-    this.#add("info", "status", "", message);
+  /** Something that went as the user wished, or that can be had by `action`. */
+  info(message, action) {
+    this.#add("info", "status", "", message, "", action);
   }
 
   /** The same again takes the place of the first. */

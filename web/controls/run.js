@@ -11,6 +11,9 @@ export class Run {
   #container;
   #plan = h("p", { class: "plan" });
   #detail = h("p", { class: "quiet" });
+  #action = h("button", { type: "button", class: "plain", hidden: true, onclick: () => this.#act() });
+  #act = () => {};
+  #hint = h("p", { class: "hint", hidden: true });
   #start;
   #cancel;
   #force;
@@ -39,7 +42,12 @@ export class Run {
       { type: "button", class: "plain", hidden: true, onclick: fire("force") },
       "End it by force (models are loaded again)",
     );
-    this.#idle = h("div", { class: "idle" }, h("div", {}, this.#plan, this.#detail), this.#start);
+    this.#idle = h(
+      "div",
+      { class: "idle" },
+      h("div", {}, this.#plan, this.#detail, this.#action, this.#hint),
+      this.#start,
+    );
     this.#phases = h(
       "ol",
       { class: "phases", "aria-label": "Phases" },
@@ -57,13 +65,25 @@ export class Run {
     container.append(this.#idle, this.#busy);
   }
 
-  /** `plan` in a line, what else is to say, and whether there is anything to start. */
-  offer({ plan, detail = "", label, ready }) {
+  /** `plan` in a line, what else is to say, what to do about it (`[label, act]` or null), and whether there is anything to start. */
+  offer({ plan, detail = "", action = null, label, ready }) {
+    show(this.#action, action !== null);
+    [this.#action.textContent, this.#act] = action ?? ["", () => {}];
     this.#plan.textContent = plan;
     this.#detail.textContent = detail;
     this.#start.textContent = label;
     this.#start.disabled = !ready;
     this.#busyNow(false);
+  }
+
+  /** What else could be done, in a sentence and a button for it: `{ text, label, act }`, or null. */
+  set hint(hint) {
+    show(this.#hint, hint !== null);
+    const said = hint ? `${hint.text} ${hint.label ?? ""}` : "";
+    if (!hint || this.#hint.dataset.said === said) return;
+    this.#hint.dataset.said = said;
+    const button = hint.label && h("button", { type: "button", class: "link", onclick: () => hint.act() }, hint.label);
+    this.#hint.replaceChildren(hint.text, ...(button ? [" ", button] : []));
   }
 
   focus() {

@@ -1,6 +1,17 @@
 // The page's side of the worker that owns the engine: a question, an answer, and events in between.
 
-const startWorker = () => new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "engine" });
+/**
+ * The page's policy, of where may be connected to, does not bind a worker that has an address of its own; one made of a blob inherits it.
+ */
+const startWorker = () => {
+  const address = new URL("../worker.js", import.meta.url).href;
+  const blob = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
+  const url = URL.createObjectURL(blob);
+  const worker = new Worker(url, { type: "module", name: "engine" });
+  // It has begun when it first says something.
+  worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
+  return worker;
+};
 
 /** What WebAssembly says when the engine has broken down inside: nothing that it holds can be trusted any more. */
 const FATAL = /\bunreachable\b|out of bounds|null function|stack size exceeded|recursive use of an object/;
@@ -47,6 +58,10 @@ export class Engine extends EventTarget {
     this.#worker = worker;
     worker.addEventListener("message", ({ data }) => {
       if (worker !== this.#worker) return;
+      if (data.event?.event === "lost") {
+        this.#died(data.event.message);
+        return;
+      }
       if (data.event) {
         this.dispatchEvent(new CustomEvent("event", { detail: data.event }));
         return;
@@ -60,12 +75,27 @@ export class Engine extends EventTarget {
       } else if ("error" in data) call.reject(new Error(String(data.error)));
       else call.resolve(data.value);
     });
+    this.#watch(worker);
     // worker.js or a module of its cannot be loaded, or nobody caught an error in it: it is not to be trusted any more.
     worker.addEventListener("error", (event) => {
       if (worker !== this.#worker) return;
       event.preventDefault();
       this.#died(event.message || "the engine could not be loaded");
     });
+  }
+
+  /** A worker that is killed says nothing, but what it has locked becomes free. */
+  async #watch(worker) {
+    if (!navigator.locks) return;
+    const lock = `clarifier-live-${crypto.randomUUID()}`;
+    try {
+      await this.#send("live", lock, []);
+      await navigator.locks.request(lock, () => {});
+    } catch {
+      // Its death has been noticed otherwise.
+      return;
+    }
+    if (worker === this.#worker) this.#died("it was ended from outside");
   }
 
   #died(reason) {

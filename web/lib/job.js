@@ -1,4 +1,5 @@
 // A run from the page's side: models, plan, pixels out, result back.
+import { EngineStopped } from "./engine.js";
 import { Progress } from "./progress.js";
 import { bytes } from "./text.js";
 
@@ -8,7 +9,10 @@ export const CANCELLED = "cancelled";
 
 const now = () => performance.now() / 1000;
 
-/** Tells by `progress` (detail: `{ progress, event }`), `warning`, `models` (detail: a sentence) and `problem`. */
+/**
+ * Tells by `progress` (detail: `{ progress, event }`), `warning`, `models` (detail: a sentence), `problem`, and by
+ * `again` (detail: what the engine died of) that another engine goes on where one died.
+ */
 export class Job extends EventTarget {
   #engine;
   #state;
@@ -18,6 +22,10 @@ export class Job extends EventTarget {
   /** Whether models are being loaded. */
   loading = false;
   #cancelled = false;
+  /** Whether the engine has begun the run: what it died of before that, it would die of again. */
+  #given = false;
+  /** Resolved when an engine that was started anew is ready, with the models loaded. */
+  ready = Promise.resolve();
   /** Whether the models redraw, or only enlarge. */
   diffusion = false;
   /** The seed of the last run. */
@@ -32,6 +40,12 @@ export class Job extends EventTarget {
     engine.addEventListener("event", ({ detail }) => this.#heard(detail));
   }
 
+  /** Whether nothing is chosen that redraws. */
+  get enlargesOnly() {
+    const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
+    return !checkpoint && !controlnet && !vae && loras.length === 0 && embeddings.length === 0;
+  }
+
   /** What the user has to choose still, in a sentence, or nothing. */
   missing() {
     const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
@@ -41,7 +55,7 @@ export class Job extends EventTarget {
     if (controlnet) return "Redrawing also needs a checkpoint: see Models. Without it the picture is only enlarged.";
     if (vae || loras.length > 0 || embeddings.length > 0)
       return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
-    return "Enlarged by the built-in network. Redrawing needs models: see Models.";
+    return "";
   }
 
   /** Whether the models that are chosen could not be loaded. */
@@ -80,37 +94,73 @@ export class Job extends EventTarget {
     }
   }
 
-  /** The engine's plan and its `text`. */
+  /** The engine's plan and its `text`; the models need not be loaded. */
   plan() {
-    const { picture, settings, region } = this.#state;
-    return this.#engine.ask("plan", { width: picture.width, height: picture.height, settings, region });
+    const { picture, settings, region, models } = this.#state;
+    return this.#engine.ask("plan", { width: picture.width, height: picture.height, settings, region, models });
   }
 
-  /** Run on the state's picture: `{ width, height, seed, seconds }`; the result stays with the worker. */
-  async run() {
-    const { picture, settings, region, tilePrompts, noise } = this.#state;
+  /**
+   * Run on the state's picture: `{ width, height, seed, seconds }`; the result stays with the worker. With `resume` the
+   * run goes on that an earlier visit left, of the same picture and settings.
+   */
+  async run({ resume = false } = {}) {
     this.#cancelled = false;
-    this.settings = { ...settings };
-    this.#progress = new Progress(null, now());
+    this.#given = false;
+    this.settings = { ...this.#state.settings };
     const awake = stayAwake();
     try {
-      // A failure before may have been for want of something that is there now.
-      await this.#loaded?.catch(() => {});
-      this.#goOn();
-      if (this.#failed) await (this.#loaded = this.#load());
-      const plan = await this.plan();
-      const pixels = await picture.pixels();
-      this.#goOn();
-      this.#progress = new Progress(plan, now());
-      const { width, height } = picture;
-      const { seed } = settings;
-      const job = { width, height, pixels, settings, seed, region, noise, tilePrompts };
-      const done = await this.#engine.ask("upscale", job, [pixels]);
-      this.seed = done.seed;
-      return done;
+      for (let reached = -1; ;) {
+        this.#progress = new Progress(null, now());
+        try {
+          return await this.#attempt(resume);
+        } catch (error) {
+          const { share } = this.#progress;
+          // Where it died twice it would die again.
+          const hopeless = !(error instanceof EngineStopped) || this.#cancelled || !this.#given || share <= reached;
+          if (hopeless) throw error;
+          reached = share;
+          await this.ready;
+          // A browser may forbid files, as in private windows; then it begins anew.
+          resume = Boolean(await this.unfinished());
+          this.#say("again", { reason: error.message, resume });
+        }
+      }
     } finally {
       this.#progress = null;
       awake.then((lock) => lock?.release());
+    }
+  }
+
+  /** The run that the engine could go on with, as it describes it, or null. */
+  unfinished() {
+    return this.#engine.ask("unfinished");
+  }
+
+  async #attempt(resume) {
+    const { picture, settings, region, tilePrompts, noise } = this.#state;
+    // A failure before may have been for want of something that is there now.
+    await this.#loaded?.catch(() => {});
+    this.#goOn();
+    if (this.#failed) await (this.#loaded = this.#load());
+    const plan = await this.plan();
+    if (!resume) await this.#give(picture);
+    this.#goOn();
+    this.#progress = new Progress(plan, now());
+    this.#given = true;
+    const { width, height, file } = picture;
+    const job = { width, height, file, settings, seed: settings.seed, region, noise, tilePrompts };
+    const done = await (resume ? this.#engine.ask("resume") : this.#engine.ask("upscale", job));
+    this.seed = done.seed;
+    return done;
+  }
+
+  /** The picture to the engine, a part at a time: there may be no room for all of it. */
+  async #give(picture) {
+    await this.#engine.ask("picture", { width: picture.width, height: picture.height });
+    for await (const band of picture.bands()) {
+      this.#goOn();
+      await this.#engine.ask("band", band, [band.pixels]);
     }
   }
 
@@ -126,6 +176,7 @@ export class Job extends EventTarget {
   }
 
   #heard(event) {
+    if (event.event === "download") return;
     if (event.event === "warning") {
       this.#say("warning", event.message);
       return;

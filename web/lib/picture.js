@@ -52,6 +52,7 @@ function refusal({ name, type, size: length }) {
 
 export class Picture {
   constructor(file, bitmap) {
+    this.file = file;
     this.name = file.name || "pasted.png";
     this.bytes = file.size;
     this.bitmap = bitmap;
@@ -74,10 +75,12 @@ export class Picture {
     this.reduced?.close();
   }
 
-  /** RGBA, 8 bits, row by row. No canvas is larger than a piece, whatever the picture is. */
-  async pixels() {
+  /**
+   * Its parts `{ x, y, width, height, pixels }`, RGBA of 8 bits in an ArrayBuffer; each pixel is in one of them. They are read
+   * from the bitmap that is shown: to decode the file in the worker would decode all of it for every part.
+   */
+  async *bands() {
     const { width, height } = this;
-    const all = new Uint8ClampedArray(width * height * 4);
     const piece = { width: Math.min(PIECE.width, width), height: Math.min(PIECE.height, height) };
     const context = canvas(piece).getContext("2d", { willReadFrequently: true });
     for (let y = 0; y < height; y += piece.height) {
@@ -86,14 +89,11 @@ export class Picture {
         context.clearRect(0, 0, piece.width, piece.height);
         context.drawImage(this.bitmap, x, y, w, h, 0, 0, w, h);
         const { data } = context.getImageData(0, 0, w, h, { colorSpace: "srgb" });
-        for (let row = 0; row < h; row += 1) {
-          all.set(data.subarray(row * w * 4, (row + 1) * w * 4), ((y + row) * width + x) * 4);
-        }
+        yield { x, y, width: w, height: h, pixels: data.buffer };
       }
       // The page stays usable in between.
       await new Promise((resolve) => setTimeout(resolve));
     }
-    return all.buffer;
   }
 }
 

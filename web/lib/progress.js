@@ -65,8 +65,13 @@ export class Progress {
         this.step = null;
         this.loading = null;
         break;
+      case "resumed":
+        Object.assign(this, { stage: event.stage, stages: event.stages });
+        this.#tile(event, at);
+        break;
       case "step":
-        this.step = { step: event.step, steps: event.steps };
+        // Tiles say which one is in work; this says which one is done.
+        this.step ??= { step: event.step, steps: event.steps };
         break;
       case "tile":
         this.#tile(event, at);

@@ -41,17 +41,14 @@ export class BitmapSource {
 
 /** Side of a piece in the pixels it has here. */
 const PIECE = 512;
-/** Side of what is asked for at once: at 4 bytes a pixel, 16 MB. */
+/** Side of what is asked for at once, in pixels of the result: the worker is free again soon. */
 const ASKED = 2048;
 /** Pieces kept, 1 MB each. */
 const KEPT = 96;
 /** Pieces asked for at once; what is no longer seen by then is not asked for. */
 const AT_ONCE = 2;
 
-/**
- * The worker's last result. `ask(rect)` gives RGBA of `{ x, y, width, height, scale }`, where each side may be divided by
- * `scale` (rounded up) or not: a worker that cannot reduce gives all pixels, and they are reduced here.
- */
+/** The worker's last result. `ask(rect)` gives RGBA of `{ x, y, width, height, scale }`, each side divided by `scale` (rounded up). */
 export class ResultSource {
   #ask;
   #pieces = new Map();
@@ -164,9 +161,8 @@ export class ResultSource {
       for (let x = 0; x < piece.width; x += ASKED) {
         const [width, height] = [Math.min(ASKED, piece.width - x), Math.min(ASKED, piece.height - y)];
         const data = await this.#ask({ x: piece.x + x, y: piece.y + y, width, height, scale: level });
-        const reduced = data.byteLength === small(width) * small(height) * 4;
-        const [w, h] = reduced ? [small(width), small(height)] : [width, height];
-        const bitmap = await createImageBitmap(new ImageData(new Uint8ClampedArray(data), w, h));
+        const pixels = new ImageData(new Uint8ClampedArray(data), small(width), small(height));
+        const bitmap = await createImageBitmap(pixels);
         context.drawImage(bitmap, x / level, y / level, width / level, height / level);
         bitmap.close();
       }

@@ -53,6 +53,14 @@ export class State extends EventTarget {
     this.set(defaults(this.fields));
   }
 
+  /** Take the settings, the region and the prompts of a run that an earlier visit left. */
+  restore({ settings, region, tilePrompts, noise }) {
+    this.noise = noise;
+    this.setTilePrompts(tilePrompts);
+    this.set({ ...defaults(this.fields), ...salvage(this.fields, settings) });
+    this.setRegion(region);
+  }
+
   setTilePrompts(text) {
     this.tilePrompts = text;
     this.#keep();

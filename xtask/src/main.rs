@@ -1,11 +1,14 @@
 //! `cargo xtask`: what the project's people run by name.
 
+mod gigapixel;
+
 use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 cargo xtask test        all tests, as CI runs them (scripts/test)
 cargo xtask web         the page as a static folder, dist/ (scripts/web)
 cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
+cargo xtask gigapixel   pictures of 64 to 1024 megapixels: time and memory (--help says what it needs)
 cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
 
 fn main() -> ExitCode {
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
             "cargo",
             &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],
         ),
+        "gigapixel" => gigapixel::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         "fixtures" => {
             [
                 "generate.py",
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
                 "lora.py",
                 "prompts.py",
                 "raster/make.py",
+                "raster/pyramids.py",
             ]
             .iter()
             .all(|script| run("python3", &[&format!("tests/fixtures/{script}")]))

@@ -1,6 +1,10 @@
 //! The command line. The recipe's options are made from the engine's description of its settings.
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clarifier_upscale::{Field, Kind, Settings};
 
 use crate::adapters::Adapters;
@@ -13,6 +17,8 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(upscale())
+        .subcommand(resume())
+        .subcommand(status())
         .subcommand(models())
         .subcommand(
             Command::new("devices")
@@ -20,6 +26,65 @@ pub fn command() -> Command {
                 .arg(json()),
         )
         .subcommand(crate::selftest::command())
+}
+
+/// What a command line of `upscale`, without the program, says.
+pub fn upscale_matches(arguments: &[OsString]) -> Result<ArgMatches, String> {
+    let program = [OsString::from("clarifier")];
+    let all = command().try_get_matches_from(program.iter().chain(arguments)).map_err(|e| e.to_string())?;
+    match all.subcommand() {
+        Some(("upscale", matches)) => Ok(matches.clone()),
+        _ => Err("it is none of `clarifier upscale`".into()),
+    }
+}
+
+/// What the user gave of what a run is about: option and words. How much is said, and how a run is kept, does not count.
+pub fn given(arguments: &[OsString]) -> Result<BTreeMap<String, String>, String> {
+    const ASIDE: [&str; 7] = ["json", "quiet", "verbose", "dry-run", "work-dir", "restart", "save-every"];
+    let (matches, command) = (upscale_matches(arguments)?, upscale());
+    let mut list = BTreeMap::new();
+    for arg in command.get_arguments() {
+        let id = arg.get_id().as_str();
+        if ASIDE.contains(&id) || matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let values = matches.get_raw(id).into_iter().flatten();
+        let values: Vec<_> = values.map(|value| value.to_string_lossy().into_owned()).collect();
+        let name = arg.get_long().map_or_else(|| "the input".to_owned(), |long| format!("--{long}"));
+        list.insert(name, values.join(" "));
+    }
+    Ok(list)
+}
+
+fn work_folder() -> Arg {
+    Arg::new("dir")
+        .value_name("DIR")
+        .required(true)
+        .value_parser(value_parser!(std::path::PathBuf))
+        .help("The --work-dir of the run")
+}
+
+fn resume() -> Command {
+    Command::new("resume")
+        .about("Go on with a run that was interrupted, to the same bytes")
+        .arg(work_folder())
+        .arg(json())
+        .args(how_much())
+}
+
+fn status() -> Command {
+    Command::new("status").about("Say how the run in a work folder is doing").arg(work_folder()).arg(json())
+}
+
+/// How much is said.
+fn how_much() -> [Arg; 2] {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    [
+        flag("quiet", "Nothing but errors").short('q').conflicts_with("verbose"),
+        flag("verbose", "Also the device, the plan and the settings").short('v'),
+    ]
 }
 
 fn json() -> Arg {
@@ -108,8 +173,7 @@ fn upscale() -> Command {
         .arg(file("settings", "FILE", "Settings in JSON; options given beside it win"))
         .arg(flag("dry-run", "Say what would be done and what it would need, and do nothing"))
         .arg(json())
-        .arg(flag("quiet", "Nothing but errors").short('q').conflicts_with("verbose"))
-        .arg(flag("verbose", "Also the device, the plan and the settings").short('v'))
+        .args(how_much())
 }
 
 /// What the results are, and where.
@@ -129,8 +193,14 @@ fn outputs() -> Vec<Arg> {
         folder(
             "work-dir",
             "A folder for processing_status.txt, clarifier.log, a picture <name>R1C1.jpg of each tile, and \
-             <name>_enhanced_full.<ext> if no other option says where results go",
+             <name>_enhanced_full.<ext> if no other option says where results go; and for what an interrupted run needs \
+             to go on: the same command, or `clarifier resume DIR`, continues it",
         ),
+        option("save-every", "SECONDS", "How much work an interruption may cost at most, with --work-dir")
+            .value_parser(value_parser!(u64).range(0..=3600))
+            .default_value("30"),
+        flag("restart", "Begin anew, and drop what an interrupted run left in --work-dir")
+            .requires("work-dir"),
         option(
             "name",
             "PATTERN",
@@ -138,10 +208,18 @@ fn outputs() -> Vec<Arg> {
              [default: {name}_{factor}x]",
         )
         .conflicts_with("output"),
-        option("format", "FORMAT", "png, jpg, webp (without loss) or tif [default: each input's]")
-            .value_parser(["png", "jpg", "jpeg", "webp", "tif", "tiff"])
+        option("format", "FORMAT", "png, jpg, webp (without loss), tif or dzi [default: each input's]")
+            .value_parser(["png", "jpg", "jpeg", "webp", "tif", "tiff", "dzi"])
             .hide_possible_values(true)
             .conflicts_with("output"),
+        option(
+            "dzi-tiles",
+            "FORMAT",
+            "What the tiles of a Deep Zoom pyramid (.dzi) are, which viewers such as OpenSeadragon show: jpg or png",
+        )
+        .value_parser(["jpg", "png"])
+        .hide_possible_values(true)
+        .default_value("jpg"),
         option("output-depth", "BITS", "Of each value; auto is the input's where the format has them")
             .value_parser(["auto", "8", "16"])
             .default_value("auto"),

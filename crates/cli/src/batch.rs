@@ -12,17 +12,24 @@ use crate::names::Pattern;
 use crate::output::Target;
 use crate::progress::Style;
 use crate::summary::Summary;
+use crate::unfinished::Unfinished;
 
 /// A picture to be enlarged.
 pub struct Item {
+    /// Which of all inputs, from 0.
+    pub number: usize,
     pub input: Input,
     pub header: Header,
     pub target: Target,
     pub seed: u64,
 }
 
-/// The pictures that can be enlarged, and an account of the others.
-pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
+/// The pictures that can be enlarged, and an account of the others. Those of an unfinished run are the ones that it had.
+pub fn check(
+    request: &Request,
+    style: Style,
+    unfinished: &mut Option<Unfinished>,
+) -> Result<(Vec<Item>, Summary)> {
     let patterns = [
         Pattern::usual(),
         Pattern::of_region(),
@@ -32,7 +39,10 @@ pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
     ];
     let except = request.folder().into_iter().chain(request.work_dir.as_deref()).map(real).collect();
     let search = Search { recursive: request.recursive, except, results: &patterns };
-    let Found { inputs, results } = find(&request.inputs, &search)?;
+    let Found { inputs, results } = match unfinished.as_ref().and_then(Unfinished::inputs) {
+        Some(inputs) => Found { inputs, results: Vec::new() },
+        None => find(&request.inputs, &search)?,
+    };
     if let (Some(one), Style::Human) = (results.first(), style) {
         eprintln!(
             "{} pictures left out, such as {}, which look like results of others; name them to enlarge them",
@@ -48,26 +58,41 @@ pub fn check(request: &Request, style: Style) -> Result<(Vec<Item>, Summary)> {
     }
     let mut summary = Summary::new(style, inputs.len());
     let mut items = Vec::new();
+    let mut seeds = Vec::new();
     let mut taken = HashSet::new();
     let originals = inputs.iter().map(|input| real(&input.path)).collect();
     let first_seed = seed(&request.settings);
     for (index, input) in inputs.iter().enumerate() {
         let drawn = request.settings.seed < 0 && !request.reuse_seed && index > 0;
-        let seed = if drawn { seed(&request.settings) } else { first_seed };
+        let earlier = unfinished.as_ref().filter(|unfinished| unfinished.is_resumed());
+        let seed = match earlier.and_then(|unfinished| unfinished.seed(index)) {
+            Some(seed) => seed,
+            None if drawn => seed(&request.settings),
+            None => first_seed,
+        };
+        seeds.push((input.clone(), seed));
         let mut look = || -> Result<_> {
             let header = probe(&input.path)?;
             let target = Target::new(request, input, &header, index + 1, seed)?;
             if !taken.insert(target.path.clone()) {
                 bail!("{}: an earlier picture of this batch has that name already", target.path.display());
             }
-            let wanted = target.is_wanted(request, &originals)?;
+            if earlier.is_some_and(|unfinished| unfinished.is_done(index, &target.path, request.overwrite)) {
+                return Ok((header, target, false));
+            }
+            let wanted = target.is_wanted(request, &originals, earlier.is_some())?;
             Ok((header, target, wanted))
         };
         match look() {
-            Ok((header, target, true)) => items.push(Item { input: input.clone(), header, target, seed }),
+            Ok((header, target, true)) => {
+                items.push(Item { number: index, input: input.clone(), header, target, seed });
+            }
             Ok((_, target, false)) => summary.skipped(&input.path, &target.path),
             Err(error) => summary.failed(&input.path, &error),
         }
+    }
+    if let (Some(unfinished), false) = (unfinished, items.is_empty()) {
+        unfinished.begin(request, &seeds)?;
     }
     Ok((items, summary))
 }

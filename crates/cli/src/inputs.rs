@@ -103,11 +103,17 @@ fn folder(path: &Path, below: &Path, search: &Search, found: &mut Found) -> Resu
         // A link to a folder may lead in circles.
         let is_link = path.symlink_metadata().is_ok_and(|data| data.is_symlink());
         let name = path.file_name().unwrap_or_default();
-        if !is_link && !search.except.contains(&real(&path)) {
+        if !is_link && !search.except.contains(&real(&path)) && !is_pyramid(&path) {
             folder(&path, &below.join(name), search, found)?;
         }
     }
     Ok(())
+}
+
+/// Whether it holds the tiles of a Deep Zoom pyramid beside it.
+fn is_pyramid(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.strip_suffix("_files").is_some_and(|name| folder.with_file_name(format!("{name}.dzi")).is_file())
 }
 
 /// Pictures of one folder, less the results among them.
@@ -140,6 +146,7 @@ mod tests {
         let at = |name: &str| root.path().join(name);
         create_dir_all(at("sub/deep")).unwrap();
         create_dir_all(at("out")).unwrap();
+        create_dir_all(at("wide_files/0")).unwrap();
         for name in [
             "b.png",
             "a.JPG",
@@ -149,6 +156,8 @@ mod tests {
             "sub/d.webp",
             "sub/deep/e.tif",
             "out/b_2x.png",
+            "wide.dzi",
+            "wide_files/0/0_0.jpg",
         ] {
             write(at(name), "").unwrap();
         }

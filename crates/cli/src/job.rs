@@ -1,6 +1,8 @@
 //! What the user asked for, from the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use clarifier_raster::{Chroma, Depth, Format};
@@ -18,8 +20,18 @@ pub struct Request {
     pub output: Option<PathBuf>,
     pub output_dir: Option<PathBuf>,
     pub work_dir: Option<PathBuf>,
+    /// How often the state of a run is kept there.
+    pub save_every: Duration,
+    /// Whether what an interrupted run left there is dropped.
+    pub restart: bool,
+    /// The command line, without the program.
+    pub arguments: Vec<OsString>,
     pub name: Option<Pattern>,
     pub format: Option<Format>,
+    /// Deep Zoom pyramids, whatever the format.
+    pub deep_zoom: bool,
+    /// What their tiles are.
+    pub dzi_tiles: Format,
     pub recursive: bool,
     pub overwrite: bool,
     pub skip_existing: bool,
@@ -52,7 +64,7 @@ pub struct Request {
 
 impl Request {
     /// The request, or what is wrong with it.
-    pub fn from_matches(matches: &ArgMatches) -> Result<Self, String> {
+    pub fn from_matches(matches: &ArgMatches, arguments: Vec<OsString>) -> Result<Self, String> {
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
         let repeated = path("recipe").map(|from| recipe::recipe(&from)).transpose()?;
@@ -125,8 +137,13 @@ impl Request {
             output,
             output_dir: path("output-dir"),
             work_dir: path("work-dir"),
+            save_every: Duration::from_secs(*matches.get_one("save-every").expect("it has a default")),
+            restart: matches.get_flag("restart"),
+            arguments,
             name: text("name").map(Pattern::parse).transpose()?,
-            format: text("format").map(format),
+            format: text("format").filter(|name| *name != "dzi").map(format),
+            deep_zoom: text("format") == Some("dzi"),
+            dzi_tiles: format(parsed("dzi-tiles")),
             recursive: matches.get_flag("recursive"),
             overwrite: matches.get_flag("overwrite"),
             skip_existing: matches.get_flag("skip-existing"),

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clarifier_raster::{Depth, Format, Header};
+use clarifier_raster::{
+    Depth, EncodeOptions, Format, Header, Raster, SaveError, deep_zoom_folder, save, save_deep_zoom,
+};
 use clarifier_upscale::output_part;
 
 use crate::inputs::{Input, real};
@@ -15,8 +17,14 @@ use crate::names::{Pattern, Values};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     pub path: PathBuf,
+    /// Of a pyramid's tiles, if it is one.
     pub format: Format,
+    /// Whether it is a Deep Zoom pyramid.
+    pub deep_zoom: bool,
 }
+
+/// A pyramid's extension.
+const DEEP_ZOOM: &str = "dzi";
 
 impl Target {
     /// For `input`, the `index`th from 1.
@@ -24,32 +32,45 @@ impl Target {
         let factor = request.settings.upscale_factor;
         let size = output_part(header.size, &request.settings, request.region)?.size;
         if let Some(path) = &request.output {
-            let format = Format::from_path(path)?;
-            return Self { path: path.clone(), format }.of_size(request, size);
+            let deep_zoom =
+                path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(DEEP_ZOOM));
+            let format = if deep_zoom { request.dzi_tiles } else { Format::from_path(path)? };
+            return Self { path: path.clone(), format, deep_zoom }.of_size(request, size);
         }
-        let format = request.format.unwrap_or(header.format);
+        let deep_zoom = request.deep_zoom;
+        let format = if deep_zoom { request.dzi_tiles } else { request.format.unwrap_or(header.format) };
         let values = Values { input: &input.path, factor, seed, size, index };
         let name = request.pattern().file_name(&values, format);
         let path = match request.folder() {
             Some(folder) => folder.join(&input.below).join(name),
             None => input.path.with_file_name(name),
         };
-        Self { path, format }.of_size(request, size)
+        let path = if deep_zoom { path.with_extension(DEEP_ZOOM) } else { path };
+        Self { path, format, deep_zoom }.of_size(request, size)
+    }
+
+    /// Write the result.
+    pub fn save(&self, result: &Raster, options: &EncodeOptions, overwrite: bool) -> Result<(), SaveError> {
+        let save = if self.deep_zoom { save_deep_zoom } else { save };
+        save(result, &self.path, self.format, options, overwrite)
     }
 
     fn of_size(self, request: &Request, size: clarifier_tile::Size) -> Result<Self> {
-        self.format.check_size(size).with_context(|| self.path.display().to_string())?;
+        if !self.deep_zoom {
+            self.format.check_size(size).with_context(|| self.path.display().to_string())?;
+        }
         if request.depth == Some(Depth::Sixteen) && !self.format.keeps_sixteen_bits() {
             let name = self.format.name();
-            bail!("{}: a {name} has 8 bits; --output-depth 16 needs a .png or .tif", self.path.display());
+            let needed = if self.deep_zoom { "--dzi-tiles png" } else { "a .png or .tif" };
+            bail!("{}: a {name} has 8 bits; --output-depth 16 needs {needed}", self.path.display());
         }
         Ok(self)
     }
 
     /// Whether it is to be written, which it is not if it exists and the user asked to skip it. It must
     /// be possible: the folder must exist and be writable. `inputs`, as [`real`] gives them, are never
-    /// overwritten, whatever the user said.
-    pub fn is_wanted(&self, request: &Request, inputs: &HashSet<PathBuf>) -> Result<bool> {
+    /// overwritten, whatever the user said. `resumed` says whether an interrupted run goes on.
+    pub fn is_wanted(&self, request: &Request, inputs: &HashSet<PathBuf>, resumed: bool) -> Result<bool> {
         let path = &self.path;
         if path.exists() {
             if inputs.contains(&real(path)) {
@@ -75,7 +96,16 @@ impl Target {
         if path.is_dir() {
             bail!("{}: that is a folder; -o takes a file, --output-dir a folder", path.display());
         }
-        if path.exists() && !request.overwrite {
+        if path.exists() && !request.overwrite && resumed {
+            bail!(
+                "{}: it exists by now, and did not when the interrupted run was begun; move it away to go on",
+                path.display()
+            );
+        }
+        let tiles = deep_zoom_folder(path);
+        let is_there = |path: &Path| path.exists() && !request.overwrite;
+        let taken = Some(path).filter(|path| is_there(path));
+        if let Some(path) = taken.or(Some(&tiles).filter(|tiles| self.deep_zoom && is_there(tiles))) {
             bail!(
                 "{}: it exists already; use --overwrite or --skip-existing, or another name",
                 path.display()

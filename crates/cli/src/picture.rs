@@ -1,23 +1,22 @@
 //! One picture of a batch, from reading it to its result.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open};
 use clarifier_upscale::{
-    Diffusion, Error, Job, Models, Recipe, Settings, check_noise_file, output_part, source_size, stages,
-    upscale as run_engine,
+    Diffusion, Error, Job, Models, Recipe, RecipeFile, Settings, check_noise_file, output_part, source_size,
+    stages, upscale as run_engine,
 };
 
 use crate::batch::Item;
 use crate::job::Request;
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, human, print_json, warn};
-use crate::recipe::named;
+use crate::space;
+use crate::unfinished::Unfinished;
 use crate::work_dir::WorkDir;
-
-/// Working copies up to this many bytes stay in memory.
-const SCRATCH_IN_MEMORY: u64 = 2 << 30;
 
 /// A picture that was read.
 pub struct Prepared {
@@ -29,7 +28,7 @@ pub struct Prepared {
 /// Read the picture, and say what is lost of it.
 pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared> {
     let (input, target) = (&item.input.path, &item.target);
-    let decoded = open(input, &StoreKind::Memory)?;
+    let decoded = open(input, &request.input_store(item.header.size, &target.path)?)?;
     let picture = decoded.raster;
     let losses = target.format.losses(&picture);
     for (file, message) in decoded
@@ -62,6 +61,7 @@ impl One<'_> {
         prepared: Prepared,
         progress: &mut Progress,
         work: &mut Option<WorkDir>,
+        unfinished: &mut Option<Unfinished>,
     ) -> Result<()> {
         let Self { planning, item } = self;
         let (request, target, seed) = (planning.request, &item.target, item.seed);
@@ -79,18 +79,21 @@ impl One<'_> {
             work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
             work.log(&format!("plan: {}", serde_json::to_string(&plan)?));
         }
-        let scratch = if plan.scratch <= SCRATCH_IN_MEMORY {
-            StoreKind::Memory
-        } else {
-            StoreKind::File(request.work_dir.clone().unwrap_or_else(std::env::temp_dir))
-        };
+        let scratch = request.scratch(plan.scratch, &target.path)?;
         let size = output_part(picture.size(), &settings, request.region)?.size;
         let depth = match request.depth.unwrap_or(picture.depth()) {
             Depth::Sixteen if target.format.keeps_sixteen_bits() => Depth::Sixteen,
             _ => Depth::Eight,
         };
         let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
+        let on_disk = request.copies_on_disk(plan.scratch).then_some(&result);
+        let masked = planning.mask.is_some().then(|| planning.plain(models, picture.size(), &settings));
+        let needed = space::needed(&plan, masked.as_ref(), on_disk, &picture);
+        let journal = unfinished
+            .as_ref()
+            .map(|unfinished| unfinished.journal(item, planning.models.clone(), request.save_every, needed));
         let job = Job {
+            journal: journal.transpose()?,
             noise: request.noise.clone().map(Into::into),
             scratch,
             mask: planning.mask.clone(),
@@ -117,7 +120,20 @@ impl One<'_> {
         }
         let options =
             EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
-        save(&result, &target.path, target.format, &options, request.overwrite)?;
+        if let Some(unfinished) = unfinished {
+            unfinished.saving(item)?;
+        }
+        if let Err(error) = target.save(&result, &options, request.overwrite) {
+            if let Some(unfinished) = unfinished {
+                unfinished.not_saved(item)?;
+            }
+            return Err(error.into());
+        }
+        if let Some(unfinished) = unfinished {
+            drop(job);
+            let full_precision = models.diffusion.as_ref().is_some_and(|d| d.dtype != models.backend.dtype);
+            unfinished.done(item, full_precision)?;
+        }
         progress.finish();
         let seconds = begun.elapsed();
         match planning.style {
@@ -142,6 +158,7 @@ impl One<'_> {
     fn recipe(&self, models: &Models, mut settings: Settings, depth: Depth) -> Recipe {
         let Self { planning, item } = self;
         let (request, jpeg) = (planning.request, item.target.format == Format::Jpeg);
+        let of = |path: &Path| RecipeFile::of(&path.into());
         settings.seed = item.seed as i64;
         Recipe {
             program: concat!("clarifier ", env!("CARGO_PKG_VERSION")).into(),
@@ -150,8 +167,8 @@ impl One<'_> {
             precision: models.diffusion.as_ref().map_or("f32", Diffusion::precision).into(),
             diffusion: models.diffusion.is_some(),
             region: request.region.map(|r| [r.x, r.y, r.size.width, r.size.height]),
-            mask: request.mask.as_deref().map(named),
-            noise: request.noise.as_deref().map(named),
+            mask: request.mask.as_deref().map(of),
+            noise: request.noise.as_deref().map(of),
             depth: Some(if depth == Depth::Sixteen { 16 } else { 8 }),
             jpeg_quality: jpeg.then_some(request.jpeg_quality),
             jpeg_chroma: jpeg.then(|| request.jpeg_chroma.name().to_owned()),

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clarifier_raster::Raster;
 use clarifier_tile::Size;
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{Models, Peak, Plan, RecipeModels, Settings, speed};
+use clarifier_upscale::{Models, Plan, RecipeModels, Settings, shrink, speed};
 
 use crate::job::Request;
 use crate::progress::{Style, human, print_json};
@@ -32,6 +32,8 @@ impl Planning<'_> {
         let mut settings = self.request.settings.clone();
         loop {
             let plan = Plan::new(self.backend, &models.enlarger, self.diffusion, input, &settings);
+            let on_disk = self.request.copies_on_disk(plan.scratch);
+            let plan = if on_disk { plan.on_disk() } else { plan };
             let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
                 return Ok((settings, plan));
             };
@@ -45,6 +47,11 @@ impl Planning<'_> {
                 );
             }
         }
+    }
+
+    /// The plan without diffusion, which what a mask keeps is made by.
+    pub fn plain(&self, models: &Models, input: Size, settings: &Settings) -> Plan {
+        Plan::new(self.backend, &models.enlarger, false, input, settings)
     }
 
     /// Tell of the plan, and of the time that it takes.
@@ -82,54 +89,21 @@ impl Planning<'_> {
                 }
             }
         }
-        println!(
-            "  memory: about {} MB, of which {} MB working copies of the picture",
-            plan.peak_memory / 1_000_000,
-            plan.scratch / 1_000_000
-        );
+        let (memory, copies) = (plan.peak_memory / 1_000_000, plan.scratch / 1_000_000);
+        match self.request.copies_on_disk(plan.scratch) {
+            true => {
+                println!("  memory: about {memory} MB; working copies of the picture: {copies} MB on disk")
+            }
+            false => {
+                println!("  memory: about {memory} MB, of which {copies} MB working copies of the picture")
+            }
+        }
+        if self.request.work_dir.is_some() {
+            println!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));
+        }
         if let Some(seconds) = seconds {
             println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
         }
         Ok(())
-    }
-}
-
-/// Make the tiles smaller that `peak` comes from, down to the smallest that still show the networks what
-/// they are of, unless the user's are smaller.
-fn shrink(settings: &mut Settings, peak: Peak) {
-    let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
-    match peak {
-        Peak::Picture => {}
-        Peak::Autoencoder => settings.vae_tile = smaller(settings.vae_tile, 128),
-        Peak::Diffusion => {
-            settings.tile_width = smaller(settings.tile_width, 32);
-            settings.tile_height = smaller(settings.tile_height, 32);
-            let side = settings.tile_width.min(settings.tile_height);
-            settings.tile_overlap = settings.tile_overlap.min(side / 2);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_needs_most_shrinks_and_there_is_an_end_to_it() {
-        let mut settings = Settings::default();
-        shrink(&mut settings, Peak::Autoencoder);
-        assert_eq!(settings, Settings { vae_tile: 576, ..Settings::default() });
-        shrink(&mut settings, Peak::Diffusion);
-        assert_eq!((settings.vae_tile, settings.tile_width, settings.tile_height), (576, 88, 112));
-        for peak in [Peak::Picture, Peak::Autoencoder, Peak::Diffusion] {
-            (0..20).for_each(|_| shrink(&mut settings, peak));
-        }
-        assert_eq!((settings.vae_tile, settings.tile_width, settings.tile_height), (128, 32, 32));
-        let small = Settings { tile_width: 16, tile_overlap: 4, vae_tile: 64, ..Settings::default() };
-        let mut same = Settings { tile_height: 16, ..small };
-        let before = same.clone();
-        shrink(&mut same, Peak::Autoencoder);
-        shrink(&mut same, Peak::Diffusion);
-        assert_eq!(same, before, "smaller already");
     }
 }

@@ -71,6 +71,15 @@ impl Progress {
                 self.bar.set_position(bytes >> 20);
                 self.bar.set_message("MB");
             }
+            Event::Resumed { stage, stages, phase, done, total } => self.line(&format!(
+                "going on from stage {stage} of {stages}, {}{}",
+                verb(*phase),
+                if done == total {
+                    ", which was done".to_owned()
+                } else {
+                    format!(": {done} of {total} tiles were done")
+                }
+            )),
             Event::Stage { stage, stages, width, height, .. } => {
                 self.stage = match stages {
                     1 => format!("to {width} × {height}"),
@@ -81,7 +90,7 @@ impl Progress {
             Event::Tile { phase, done, total } => self.tile(*phase, *done, *total),
             Event::Warning { message } => self.line(&format!("warning: {message}")),
             // For those who look at pictures.
-            Event::Preview(_) => {}
+            Event::Preview(_) | Event::Step { .. } => {}
         }
     }
 

@@ -1,13 +1,9 @@
 //! Presets and recipes: where the settings of a call come from, and what is stored with its results.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use clarifier_raster::StoreKind;
-use clarifier_upscale::{
-    DiffusionPaths, Preset, Recipe, RecipeFile, RecipeLora, RecipeModels, UpscalerChoice,
-};
-use sha2::{Digest, Sha256};
+use clarifier_upscale::{Preset, Recipe, RecipeFile, RecipeModels};
 
 use crate::store;
 
@@ -54,76 +50,6 @@ pub fn find(file: &RecipeFile, option: &str) -> Result<PathBuf, String> {
     })
 }
 
-/// Bytes of a sample.
-const SAMPLE: u64 = 64 << 10;
-/// Samples of a file: to read gigabytes would take longer than a small picture.
-const SAMPLES: u64 = 16;
-
-/// A hash of a file's size and of samples of its bytes; of a folder's files of weights, if it is one.
-pub fn fingerprint(path: &Path) -> String {
-    let mut hash = Sha256::new();
-    add(path, &mut hash, 2);
-    let digest = hash.finalize();
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn add(path: &Path, hash: &mut Sha256, depth: u32) {
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        files.sort();
-        let weights = |p: &PathBuf| {
-            p.extension().is_some_and(|e| ["safetensors", "bin", "pt", "ckpt", "pth"].iter().any(|w| e == *w))
-        };
-        let kept = files.iter().filter(|p| weights(p) || (depth > 0 && p.is_dir()));
-        kept.for_each(|file| add(file, hash, depth.saturating_sub(1)));
-        return;
-    }
-    // What cannot be read has failed already, where it was loaded.
-    let Ok(mut file) = std::fs::File::open(path) else { return };
-    let length = file.metadata().map_or(0, |m| m.len());
-    hash.update(length.to_le_bytes());
-    // Spread from the first byte to the last, or, in a small file, one after the other.
-    let free = length.saturating_sub(SAMPLE).max(SAMPLE * (SAMPLES - 1));
-    let mut bytes = Vec::new();
-    for start in (0..SAMPLES).map(|i| i * free / (SAMPLES - 1)).take_while(|start| *start < length) {
-        bytes.clear();
-        if file.seek(SeekFrom::Start(start)).is_ok() {
-            let _ = (&mut file).take(SAMPLE).read_to_end(&mut bytes);
-        }
-        hash.update(&bytes);
-    }
-}
-
-/// A file as a recipe names it.
-pub fn named(path: &Path) -> RecipeFile {
-    // The store's files are links to blobs: the name is the link's.
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    RecipeFile { name, fingerprint: fingerprint(path) }
-}
-
-/// The networks of a call.
-pub fn models(upscaler: &UpscalerChoice, paths: Option<&DiffusionPaths>) -> RecipeModels {
-    let built_in = |name: &str| RecipeFile { name: name.into(), fingerprint: String::new() };
-    let upscaler = match upscaler {
-        UpscalerChoice::Lite => built_in("lite"),
-        UpscalerChoice::Lanczos => built_in("lanczos"),
-        UpscalerChoice::File(path) => named(path),
-    };
-    let lora = |choice: &clarifier_upscale::LoraChoice| RecipeLora {
-        file: named(&choice.path),
-        scale: choice.scale,
-    };
-    RecipeModels {
-        upscaler: Some(upscaler),
-        checkpoint: paths.map(|paths| named(&paths.checkpoint)),
-        controlnet: paths.map(|paths| named(&paths.controlnet)),
-        vae: paths.and_then(|paths| paths.vae.as_deref()).map(named),
-        loras: paths.map_or_else(Vec::new, |paths| paths.loras.iter().map(lora).collect()),
-        embeddings: paths.map_or_else(Vec::new, |paths| paths.embeddings.iter().map(|p| named(p)).collect()),
-    }
-}
-
 /// The files that are not those that the recipe was made with, in sentences.
 pub fn differences(recipe: &RecipeModels, now: &RecipeModels) -> Vec<String> {
     let files = |models: &RecipeModels| {
@@ -168,31 +94,6 @@ pub fn differences(recipe: &RecipeModels, now: &RecipeModels) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fingerprints_tell_files_apart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.safetensors");
-        let mut seen = std::collections::HashSet::new();
-        // Sizes around those of samples, and a byte changed in what is read.
-        for length in [0usize, 1, 65_536, 65_537, 3_000_000] {
-            let mut bytes = vec![1u8; length];
-            std::fs::write(&path, &bytes).unwrap();
-            let first = fingerprint(&path);
-            assert_eq!(first, fingerprint(&path));
-            assert!(seen.insert(first.clone()));
-            if let Some(byte) = bytes.last_mut() {
-                *byte = 2;
-                std::fs::write(&path, &bytes).unwrap();
-                assert_ne!(first, fingerprint(&path), "{length}");
-            }
-        }
-        let of_folder = fingerprint(folder.path());
-        std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
-        assert_eq!(of_folder, fingerprint(folder.path()));
-        std::fs::write(&path, "other").unwrap();
-        assert_ne!(of_folder, fingerprint(folder.path()));
-    }
 
     #[test]
     fn unknown_presets_are_named_with_those_that_exist() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
 use clarifier_upscale::device::choose;
-use clarifier_upscale::{DiffusionPaths, Error, Event, Models, UpscalerChoice};
+use clarifier_upscale::{DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice};
 
 use crate::batch::{Item, check};
 use crate::job::Request;
@@ -16,24 +16,38 @@ use crate::picture::{One, prepare};
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, print_json, warn};
 use crate::summary::Summary;
+use crate::unfinished::Unfinished;
 use crate::work_dir::WorkDir;
 use crate::{Outcome, recipe, store};
 
 /// Enlarge every input; one that fails does not stop the others.
 pub fn upscale(request: &Request) -> Result<Outcome> {
     let work_dir = request.work_dir.as_deref().filter(|_| !request.dry_run);
+    // First of all: another process may be at work there.
+    let mut unfinished = work_dir.map(|folder| Unfinished::open(folder, request)).transpose()?;
     let mut work = work_dir.map(|folder| WorkDir::open(folder, request)).transpose()?;
-    let result = all(request, &mut work);
+    let result = all(request, &mut work, &mut unfinished);
     if let Some(work) = &mut work {
         work.finish(&match &result {
             Ok(summary) => summary.state(),
             Err(error) => format!("failed: {error:#}"),
         });
     }
+    let cancelled = result.as_ref().is_ok_and(Summary::is_cancelled);
+    if let (Some(unfinished), Some(dir)) = (unfinished, work_dir)
+        && unfinished.finish(cancelled)?
+        && !request.quiet
+    {
+        eprintln!("what is done of it is kept; `clarifier resume {}` goes on", dir.display());
+    }
     Ok(result?.finish())
 }
 
-fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
+fn all(
+    request: &Request,
+    work: &mut Option<WorkDir>,
+    unfinished: &mut Option<Unfinished>,
+) -> Result<Summary> {
     let style = match (request.json, request.quiet) {
         (true, _) => Style::Json,
         (_, true) => Style::Quiet,
@@ -45,7 +59,7 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
         }
     };
     let cancel = cancel_on_ctrl_c()?;
-    let (items, mut summary) = check(request, style)?;
+    let (items, mut summary) = check(request, style, unfinished)?;
     if items.is_empty() {
         return Ok(summary);
     }
@@ -78,7 +92,7 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
         store::find("realesrgan-x4plus")
             .map_or(UpscalerChoice::Lite, |path| UpscalerChoice::File(path.into()))
     });
-    let models_used = recipe::models(&upscaler, paths.as_ref());
+    let models_used = RecipeModels::of(&upscaler, paths.as_ref());
     if let Some(repeated) = &request.recipe {
         for difference in recipe::differences(&repeated.models, &models_used) {
             warn(style, &difference);
@@ -109,7 +123,10 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
     };
     let mut progress = Progress::new(style, cancel.clone());
     let load = if request.dry_run { None } else { paths.as_ref() };
-    let loaded = pollster::block_on(Models::load(&backend, &upscaler, load, &mut |event| {
+    // After an overflow in f16 the other pictures were in f32 too.
+    let in_full = unfinished.as_ref().is_some_and(Unfinished::full_precision);
+    let loading = if in_full { backend.in_full_precision() } else { backend.clone() };
+    let loaded = pollster::block_on(Models::load(&loading, &upscaler, load, &mut |event| {
         if let Some(work) = work {
             work.observe(&event);
         }
@@ -122,6 +139,7 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
         }
         other => other?,
     };
+    models.backend = backend.clone();
     progress.finish();
     let planning =
         Planning { request, backend: &backend, diffusion: paths.is_some(), style, models: models_used, mask };
@@ -136,7 +154,8 @@ fn all(request: &Request, work: &mut Option<WorkDir>) -> Result<Summary> {
         }
         let prepared = first.take().map_or_else(|| prepare(request, item, style), Ok);
         let one = One { planning: &planning, item };
-        let result = prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work));
+        let result =
+            prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work, unfinished));
         progress.finish();
         if let (Some(work), Err(error)) = (work.as_mut(), &result) {
             work.log(&format!("error: {error:#}"));

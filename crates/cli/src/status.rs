@@ -57,6 +57,7 @@ impl Status {
             Event::Stage { stage, stages, width, height, .. } => {
                 self.stage = format!("{stage} of {stages}, to {width} × {height}");
             }
+            Event::Resumed { stage, stages, .. } => self.stage = format!("{stage} of {stages}"),
             Event::Tile { phase, done, total } => {
                 self.phase = verb(*phase).into();
                 let unit = if *phase == Phase::Diffuse { "tiles of all steps" } else { "tiles" };

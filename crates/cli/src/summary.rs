@@ -51,6 +51,10 @@ impl Summary {
         self.cancelled = true;
     }
 
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
     /// Say how it ended: in a line for each that failed, if there were several pictures.
     pub fn finish(&self) -> Outcome {
         if self.cancelled {

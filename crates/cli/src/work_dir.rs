@@ -16,7 +16,8 @@ use crate::job::Request;
 use crate::progress::{Style, verb, warn};
 use crate::status::Status;
 
-const STATUS: &str = "processing_status.txt";
+/// What people and `clarifier status` read.
+pub const STATUS: &str = "processing_status.txt";
 const LOG: &str = "clarifier.log";
 /// The names of the tiles' pictures that runs made here, a line each: other files are never replaced.
 const OURS: &str = ".clarifier_previews";
@@ -89,6 +90,10 @@ impl WorkDir {
                 let result = self.write_preview(preview);
                 self.complain(result);
             }
+            Event::Resumed { stage, stages, phase, done, total } => self.log(&format!(
+                "going on from stage {stage} of {stages}, {}: {done} of {total} done",
+                verb(*phase)
+            )),
             Event::Stage { stage, stages, width, height, seed } => {
                 self.log(&format!("stage {stage} of {stages}: to {width} × {height}, seed {seed}"));
             }

@@ -71,6 +71,14 @@ impl Esrgan {
         }
     }
 
+    /// Bytes that are alive at once for an input pixel, in f32; about.
+    pub fn bytes_per_pixel(&self) -> u64 {
+        match &self.network {
+            Network::Rrdb(net) => net.bytes_per_pixel() / unshuffle(net.inputs).map_or(1, |f| (f * f) as u64),
+            Network::Srvgg(net) => net.bytes_per_pixel(),
+        }
+    }
+
     /// `[b, 3, h, w]` → `[b, 3, scale·h, scale·w]`, RGB in \[0, 1\] (the output may exceed it a little).
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.network {

@@ -163,6 +163,12 @@ impl RrdbNet {
         (self.body.len() * 2 * block) as f64
     }
 
+    /// Bytes alive at once for an input pixel: at the end, what two convolutions of 64 features read and write at the
+    /// result's size.
+    pub fn bytes_per_pixel(&self) -> u64 {
+        3 * 64 * 4 * (self.scale() * self.scale()) as u64
+    }
+
     /// `2^doublings`: 4 for the usual two.
     pub fn scale(&self) -> usize {
         1 << self.conv_up.len()

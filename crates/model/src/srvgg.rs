@@ -54,6 +54,12 @@ impl SrvggNet {
         (self.convs.len() * features * features * 2 * 9) as f64
     }
 
+    /// Bytes alive at once for an input pixel: what a convolution reads and writes, or the result in the making.
+    pub fn bytes_per_pixel(&self) -> u64 {
+        let features = self.slopes.first().map_or(1, |slopes| slopes.dims()[0]);
+        (3 * 4 * features.max(3 * self.scale * self.scale)) as u64
+    }
+
     /// 2 or 4, usually.
     pub fn scale(&self) -> usize {
         self.scale

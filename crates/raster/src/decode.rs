@@ -3,9 +3,11 @@
 mod jpeg;
 mod pixels;
 mod png;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod tiff;
+mod upright;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
@@ -14,11 +16,12 @@ use std::path::Path;
 use clarifier_tile::Size;
 use image::metadata::Orientation;
 
-use self::pixels::{Input, Pixels, by_codec, header_by_codec};
+use self::pixels::{Codec, Input, header_by_codec};
 use self::png::Texts;
+use self::upright::Place;
 use crate::exif::{self, Exif};
 use crate::metadata::icc_space;
-use crate::orient::{is_sideways, upright};
+use crate::orient::is_sideways;
 use crate::xmp;
 use crate::{Format, Metadata, Raster, RasterError, StoreKind};
 
@@ -68,6 +71,22 @@ pub enum DecodeError {
         size: Size,
         /// What the file has.
         bytes: u64,
+    },
+    /// It can only be decoded in one piece, and there is no memory for that.
+    #[error(
+        "{name}: {what} is decoded in one piece, which takes {} MB of memory, and {} MB are free; save it as an \
+         ordinary PNG or a TIFF in strips or tiles, which are read in parts",
+        needed / 1_000_000, available / 1_000_000
+    )]
+    Memory {
+        /// The file.
+        name: String,
+        /// What cannot be decoded in parts.
+        what: &'static str,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        available: u64,
     },
     /// The working copy failed.
     #[error("{name}: {source}")]
@@ -153,46 +172,56 @@ fn reader(path: &Path, name: &str) -> Result<BufReader<File>, DecodeError> {
 /// orientation. Colour profile, EXIF, XMP, IPTC and recipe come along; of EXIF and XMP the orientation is
 /// then 1, and the thumbnail gone.
 ///
+/// PNG and TIFF are read in bands and tiles, so that memory does not grow with the picture if the store is not in
+/// memory. JPEG, WebP, interlaced PNG and TIFF of one large strip (unless it is plain or deflated) are decoded in one piece.
+///
 /// # Errors
-/// [`DecodeError`].
+/// [`DecodeError`]; nothing is left behind.
 pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
     let input = Input::recognise(&mut reader, name)?;
-    let store = |source| DecodeError::Store { name: name.to_owned(), source };
-    let (pixels, orientation, mut metadata) = match input.format {
+    let place = |orientation: Option<Orientation>| Place {
+        kind,
+        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    };
+    let mut warnings = Vec::new();
+    let (mut raster, mut metadata) = match input.format {
         // `image` gives neither EXIF nor most profiles of a TIFF; its orientation is a tag of its own.
         Format::Tiff => {
             let (exif, _) = Exif::read(&mut reader).map(|exif| tidy(exif.to_block())).unwrap_or_default();
             let (icc, orientation) = (exif::profile(&mut reader), exif::orientation(&mut reader));
             let (xmp, iptc) = (exif::xmp(&mut reader), exif::iptc(&mut reader));
             let premultiplied = exif::is_premultiplied(&mut reader);
-            let mut pixels = match tiff::rare(&mut reader, &input)? {
-                Some(pixels) => pixels,
-                None => by_codec(reader, &input)?.0,
-            };
-            if premultiplied && pixels.channels.has_alpha() {
-                tiff::divide_by_opacity(&mut pixels);
-            }
-            (pixels, orientation, Metadata { icc, exif, xmp, iptc, recipe: None })
+            let raster = tiff::read(&mut reader, &input, place(orientation), premultiplied, &mut warnings)?;
+            (raster, Metadata { icc, exif, xmp, iptc, recipe: None })
         }
         format => {
             if format == Format::Jpeg && !jpeg::reaches_its_end(&mut reader).map_err(|e| input.unread(e))? {
                 return Err(input.damaged("its end is missing"));
             }
-            let texts = if format == Format::Png { png::texts(&mut reader) } else { Texts::default() };
-            let (pixels, read) = by_codec(reader, &input)?;
+            let is_png = format == Format::Png;
+            let texts = if is_png { png::texts(&mut reader) } else { Texts::default() };
+            let in_rows = is_png && !png::is_interlaced(&mut reader).map_err(|e| input.unread(e))?;
+            let mut codec = Codec::open(&mut reader, &input)?;
+            let read = std::mem::take(&mut codec.metadata);
             let (exif, orientation) = read.exif.or(texts.exif).map(tidy).unwrap_or_default();
+            let layout =
+                codec.layout().ok_or_else(|| input.unsupported("its values are of an unusual kind"))?;
+            let raster = if in_rows {
+                drop(codec);
+                png::rows(&mut reader, &input, layout, place(orientation))?
+            } else {
+                codec.whole(&input, layout, place(orientation))?
+            };
             let xmp = read.xmp.or(texts.xmp);
-            (pixels, orientation, Metadata { exif, xmp, recipe: texts.recipe, ..read })
+            (raster, Metadata { exif, xmp, recipe: texts.recipe, ..read })
         }
     };
-    let Pixels { size, channels, depth, bytes, mut warnings } = pixels;
-    let space: &[u8] = if channels.is_grey() { b"GRAY" } else { b"RGB " };
+    let space: &[u8] = if raster.channels().is_grey() { b"GRAY" } else { b"RGB " };
     if metadata.icc.as_deref().is_some_and(|icc| icc_space(icc) != Some(space)) {
         metadata.icc = None;
         warnings
             .push("its colour profile is for another kind of colour (CMYK, say) and was left out".to_owned());
     }
-    let pixel = channels.count() * depth.bytes();
     if let Some(packet) = metadata.xmp.take() {
         if contains(&packet, b"HasExtendedXMP") {
             warnings.push("the second half of its XMP was left out".to_owned());
@@ -201,8 +230,6 @@ pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> 
         metadata.xmp = packet;
         metadata.recipe = recipe.or(metadata.recipe);
     }
-    let (bytes, size) = upright(bytes, size, pixel, orientation.unwrap_or(Orientation::NoTransforms));
-    let mut raster = Raster::from_bytes(kind, size, channels, depth, bytes).map_err(store)?;
     raster.metadata = metadata;
     Ok(Decoded { raster, format: input.format, warnings })
 }

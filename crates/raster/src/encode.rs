@@ -10,6 +10,7 @@ mod webp;
 use std::io::{self, Seek, Write};
 
 use image::ImageError;
+use rayon::prelude::*;
 
 use crate::carry::Blocks;
 use crate::{Depth, Format, FormatError, Raster, RasterError};
@@ -115,4 +116,28 @@ fn for_each_band(
     (0..height)
         .step_by(BAND as usize)
         .try_for_each(|y| each(raster.read_rows(y, BAND.min(height - y), depth)?))
+}
+
+/// Each of `list` read, worked on and written: reading and writing in order here, the work on all processors. What is under
+/// way at once is bounded by their number.
+pub(crate) fn in_parallel<I, T: Send, R: Send, E: Send>(
+    list: impl IntoIterator<Item = I>,
+    mut read: impl FnMut(I) -> Result<T, E>,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+    mut write: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut list = list.into_iter();
+    // Two for each, since some are quicker than others.
+    let most = if cfg!(target_arch = "wasm32") { 1 } else { 2 * rayon::current_num_threads() };
+    loop {
+        let batch = list.by_ref().take(most).map(&mut read).collect::<Result<Vec<_>, _>>()?;
+        match batch.len() {
+            0 => return Ok(()),
+            1 => batch.into_iter().try_for_each(|one| write(work(one)?))?,
+            _ => {
+                let done: Vec<_> = batch.into_par_iter().map(&work).collect();
+                done.into_iter().try_for_each(|one| write(one?))?;
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What `tests/fixtures/raster/make.py` made, for this crate's tests.
+//! What `tests/fixtures/raster/make.py` and `pyramids.py` made, for this crate's tests.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -75,4 +75,9 @@ pub(crate) fn noise(size: Size, channels: usize) -> Planes {
         (state >> 40) as f32 / (1 << 24) as f32
     };
     Planes::new(size, channels, (0..size.area() as usize * channels).map(|_| next()).collect())
+}
+
+/// How libvips cuts pyramids: by the picture's size the tiles, `level/column_row`, and their sizes.
+pub(crate) fn pyramids() -> HashMap<String, HashMap<String, (u32, u32)>> {
+    serde_json::from_slice(&bytes("pyramids.json")).unwrap()
 }

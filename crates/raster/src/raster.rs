@@ -77,6 +77,9 @@ pub enum RasterError {
     },
 }
 
+/// How much of a picture [`Raster::checksum`] reads at once.
+const CHECKSUM_BYTES: usize = 1 << 20;
+
 /// One picture: interleaved values, row by row, in native byte order.
 pub struct Raster {
     size: Size,
@@ -146,6 +149,13 @@ impl Raster {
         (u64::from(y) * u64::from(self.size.width) + u64::from(x)) * self.pixel_bytes() as u64
     }
 
+    fn check(&self, rect: Rect) {
+        assert!(
+            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
+            "a region inside the picture"
+        );
+    }
+
     /// Whole rows from `y` on as they go into files: interleaved, in native byte order, at `depth`.
     pub(crate) fn read_rows(&self, y: u32, rows: u32, depth: Depth) -> Result<Vec<u8>, RasterError> {
         let mut bytes = vec![0; rows as usize * self.size.width as usize * self.pixel_bytes()];
@@ -153,10 +163,77 @@ impl Raster {
         Ok(match (self.depth, depth) {
             (Depth::Eight, Depth::Eight) | (Depth::Sixteen, Depth::Sixteen) => bytes,
             (Depth::Eight, Depth::Sixteen) => bytes.into_iter().flat_map(|level| [level; 2]).collect(),
-            (Depth::Sixteen, Depth::Eight) => {
-                bytes.chunks_exact(2).map(|pair| eight(u16::from_ne_bytes([pair[0], pair[1]]))).collect()
-            }
+            (Depth::Sixteen, Depth::Eight) => levels(&bytes),
         })
+    }
+
+    /// A checksum (CRC-32) of a region's bytes as they are stored; 0 of no pixels.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture.
+    pub fn checksum(&self, rect: Rect) -> Result<u32, RasterError> {
+        self.check(rect);
+        let mut sum = crc32fast::Hasher::new();
+        let row_bytes = rect.size.width as usize * self.pixel_bytes();
+        // Whole rows lie one after the other and are read many at once.
+        let whole = rect.size.width == self.size.width;
+        let at_once = if whole { (CHECKSUM_BYTES / row_bytes.max(1)).max(1) as u32 } else { 1 };
+        let mut bytes = Vec::new();
+        for y in (0..rect.size.height).step_by(at_once as usize) {
+            bytes.resize(row_bytes * at_once.min(rect.size.height - y) as usize, 0);
+            self.store.read_at(self.offset(rect.x, rect.y + y), &mut bytes)?;
+            sum.update(&bytes);
+        }
+        Ok(sum.finalize())
+    }
+
+    /// When this returns, all that was written will be there after a power cut, if the store is of a kind that
+    /// outlives the program.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn flush(&mut self) -> Result<(), RasterError> {
+        Ok(self.store.flush()?)
+    }
+
+    /// A region as it is stored: interleaved, row by row, in native byte order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture.
+    pub fn read_bytes(&self, rect: Rect) -> Result<Vec<u8>, RasterError> {
+        self.check(rect);
+        let row = rect.size.width as usize * self.pixel_bytes();
+        let mut bytes = vec![0; row * rect.size.height as usize];
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact_mut(row.max(1))) {
+            self.store.read_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Set a region to what [`Self::read_bytes`] would give of it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    ///
+    /// # Panics
+    /// If the region is not inside the picture, or has more or fewer bytes.
+    pub fn write_bytes(&mut self, rect: Rect, bytes: &[u8]) -> Result<(), RasterError> {
+        self.check(rect);
+        let row = rect.size.width as usize * self.pixel_bytes();
+        assert_eq!(bytes.len(), row * rect.size.height as usize, "the region's bytes");
+        if rect.size.width == self.size.width {
+            return Ok(self.store.write_at(self.offset(0, rect.y), bytes)?);
+        }
+        for (y, row) in (rect.y..).zip(bytes.chunks_exact(row.max(1))) {
+            self.store.write_at(self.offset(rect.x, y), row)?;
+        }
+        Ok(())
     }
 
     /// A region, all channels, values in \[0, 1\].
@@ -167,10 +244,7 @@ impl Raster {
     /// # Panics
     /// If the region is not inside the picture.
     pub fn read(&self, rect: Rect) -> Result<Planes, RasterError> {
-        assert!(
-            rect.right() <= self.size.width && rect.bottom() <= self.size.height,
-            "a region inside the picture"
-        );
+        self.check(rect);
         let mut planes = Planes::zeros(rect.size, self.channels.count());
         let (width, channels) = (rect.size.width as usize, self.channels.count());
         let mut row = vec![0; width * self.pixel_bytes()];
@@ -293,8 +367,13 @@ impl Raster {
     }
 }
 
+/// Values of 16 bits as levels of 8.
+pub(crate) fn levels(bytes: &[u8]) -> Vec<u8> {
+    bytes.as_chunks::<2>().0.iter().map(|pair| eight(u16::from_ne_bytes(*pair))).collect()
+}
+
 /// The nearest of 256 levels to one of 65536.
-fn eight(level: u16) -> u8 {
+pub(crate) fn eight(level: u16) -> u8 {
     ((u32::from(level) * 255 + 32767) / 65535) as u8
 }
 
@@ -349,6 +428,23 @@ mod tests {
             let part = Rect::new(1, 2, Size::new(3, 2));
             assert_eq!(file.read(part).unwrap(), whole.crop(1, 2, part.size));
         }
+    }
+
+    #[test]
+    fn a_checksum_sees_every_byte_of_its_region() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut raster = numbered(&StoreKind::File(folder.path().into()), Depth::Sixteen);
+        let part = Rect::new(1, 1, Size::new(3, 2));
+        let sums =
+            |raster: &Raster| (raster.checksum(raster.area()).unwrap(), raster.checksum(part).unwrap());
+        let before = sums(&raster);
+        assert_eq!(before, sums(&numbered(&StoreKind::Memory, Depth::Sixteen)));
+        raster.write(4, 3, &Planes::zeros(Size::new(1, 1), 3)).unwrap();
+        let outside = sums(&raster);
+        assert!(outside.0 != before.0 && outside.1 == before.1);
+        raster.write(3, 2, &Planes::zeros(Size::new(1, 1), 3)).unwrap();
+        assert_ne!(sums(&raster).1, before.1);
+        assert_eq!(raster.checksum(Rect::new(0, 4, Size::new(5, 0))).unwrap(), 0);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn save(
     .map_err(|source| SaveError { path: path.to_owned(), source })
 }
 
-fn write_whole(
+pub(crate) fn write_whole(
     path: &Path,
     overwrite: bool,
     write: impl FnOnce(&mut NamedTempFile) -> Result<(), EncodeError>,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::pool::SCRATCH;
+
 /// A fixed number of bytes, read and written at any position.
 pub trait ByteStore: Send {
     /// Fill `into` with the bytes at `offset`.
@@ -153,7 +155,7 @@ struct ScratchStore {
 impl ScratchStore {
     fn new(folder: &Arc<dyn Folder>, length: u64) -> io::Result<Self> {
         static MADE: AtomicU64 = AtomicU64::new(0);
-        let name = format!("scratch-{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{SCRATCH}{}", MADE.fetch_add(1, Ordering::Relaxed));
         let store = Some(folder.create(&name, length)?);
         Ok(Self { store, folder: folder.clone(), name })
     }

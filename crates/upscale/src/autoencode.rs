@@ -13,8 +13,10 @@ use clarifier_tile::{Rect, Size, TileGrid, Window};
 
 use crate::band::BandBlender;
 use crate::device::Backend;
+use crate::enlarge::whole_parts;
 use crate::event::tell;
 use crate::frame::Frame;
+use crate::journal::{Ledger, Unit, Values};
 use crate::models::read;
 use crate::{Canvas, Diffusion, Error, Observer, Phase, VaeStatistics};
 
@@ -40,6 +42,56 @@ fn norms(shared: &Shared) -> Norms {
 }
 
 impl Statistics {
+    /// All of them as numbers: for encoder and decoder how many groups of statistics there are, and for each
+    /// its shape, means and variances.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) async fn to_values(&self) -> Result<Vec<f32>, Error> {
+        let mut values = Vec::new();
+        for shared in [&self.encoder, &self.decoder] {
+            let list = shared.as_deref().unwrap_or_default();
+            values.push(list.len() as f32);
+            for stats in list {
+                values.extend(stats.mean.dims().map(|side| side as f32));
+                values.extend(read(stats.mean.clone()).await?);
+                values.extend(read(stats.variance.clone()).await?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// From [`Self::to_values`]; none if they are not its.
+    pub(crate) fn from_values(backend: &Backend, values: &[f32]) -> Option<Self> {
+        let mut rest = values;
+        let mut take = |count: usize| {
+            let (taken, after) = rest.split_at_checked(count)?;
+            rest = after;
+            Some(taken)
+        };
+        let mut shared = || {
+            let mut list = Vec::new();
+            for _ in 0..take(1)?[0] as usize {
+                let dims: [usize; 2] = std::array::from_fn(|i| i);
+                let shape = take(dims.len())?;
+                let dims = dims.map(|i| shape[i] as usize);
+                let mut tensor = || {
+                    let values = take(dims[0].checked_mul(dims[1])?)?.to_vec();
+                    Some(backend.tensor(values, dims, DType::F32))
+                };
+                list.push(GroupStats { mean: tensor()?, variance: tensor()? });
+            }
+            Some((!list.is_empty()).then(|| list.into()))
+        };
+        let read = Self { encoder: shared()?, decoder: shared()? };
+        rest.is_empty().then_some(read)
+    }
+
+    /// Whether they have been measured.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.encoder.is_some()
+    }
+
     /// Those that encoder and decoder have on `picture`, reduced to a tile of `tile` pixels or in samples.
     ///
     /// # Errors
@@ -137,11 +189,30 @@ impl Autoencoder {
         needed: Rect,
         observe: Observer<'_>,
     ) -> Result<Canvas, Error> {
+        let ledger = &mut Ledger::none(&StoreKind::Memory);
+        self.encode_kept(backend, diffusion, picture, needed, (ledger, "canvas"), observe).await
+    }
+
+    /// [`Self::encode`], of which `ledger` keeps what is done under `name`.
+    pub(crate) async fn encode_kept(
+        &self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        picture: &Raster,
+        needed: Rect,
+        (ledger, name): (&mut Ledger, &str),
+        observe: Observer<'_>,
+    ) -> Result<Canvas, Error> {
         let vae = &diffusion.vae;
         let factor = vae.factor() as u32;
         let mut given = Canvas::zeros(self.frame.area(), vae.config.latent_channels);
         let tiles = self.tiles(needed);
-        for (done, (index, rect)) in tiles.iter().enumerate() {
+        let key = |done: usize| format!("given@{done}");
+        let mut begun = 0;
+        if let Some(data) = ledger.partial_f32(name, &key(ledger.done(name)), given.data.len())? {
+            (given.data, begun) = (data, ledger.done(name));
+        }
+        for (done, (index, rect)) in tiles.iter().enumerate().skip(begun) {
             let (x, y) = self.frame.times(factor).corner(rect.times(factor));
             let size = rect.size.times(factor);
             let pixels = picture.read_continued(x, y, size, self.wrap)?.to_rgb().data;
@@ -150,6 +221,15 @@ impl Autoencoder {
             let latent = read(vae.encode(x, &mut norms(self.shared(&self.statistics.encoder)))).await?;
             check(&latent, Phase::Encode, *index)?;
             given.add(*rect, &latent, &self.grid.weights(*index, Window::Feather));
+            ledger.unit(Unit {
+                of: name,
+                phase: Phase::Encode,
+                done: done + 1,
+                total: tiles.len(),
+                sums: &[],
+                picture: None,
+                values: &[(key(done + 1), Values::F32(&given.data))],
+            })?;
             tell(observe, Phase::Encode, done + 1, tiles.len())?;
         }
         Ok(self.frame.fold(given))
@@ -171,41 +251,131 @@ impl Autoencoder {
         scratch: &StoreKind,
         observe: Observer<'_>,
     ) -> Result<(), Error> {
-        let factor = diffusion.vae.factor() as u32;
-        let frame = self.frame.times(factor);
+        let decoding = Decoding { autoencoder: self, backend, diffusion, canvas, needed };
+        let ledger = &mut Ledger::none(scratch);
+        let frame = self.frame.times(diffusion.vae.factor() as u32);
         if frame.area() == frame.core() {
-            return self.decode_area(backend, diffusion, canvas, picture, needed, observe).await;
+            return decoding.tiles(picture, (ledger, "picture"), Vec::new(), observe).await;
         }
-        let mut area = Raster::new(scratch, frame.area(), picture.channels(), picture.depth())?;
-        self.decode_area(backend, diffusion, canvas, &mut area, needed, observe).await?;
+        let mut area = ledger.begin("area", frame.area())?;
+        decoding.tiles(&mut area, (ledger, "area"), Vec::new(), observe).await?;
         fold_picture(&area, frame, picture)
     }
 
-    async fn decode_area(
+    /// [`Self::decode`] into a new picture, of which `ledger` keeps what is done under `name`.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) async fn decode_kept(
         &self,
         backend: &Backend,
         diffusion: &Diffusion,
         canvas: &Canvas,
-        area: &mut Raster,
+        size: Size,
         needed: Rect,
+        (ledger, name): (&mut Ledger, &str),
+        observe: Observer<'_>,
+    ) -> Result<Raster, Error> {
+        let decoding = Decoding { autoencoder: self, backend, diffusion, canvas, needed };
+        let frame = self.frame.times(diffusion.vae.factor() as u32);
+        let flat = frame.area() == frame.core();
+        let (tiles_name, tiles_size) =
+            if flat { (name.to_owned(), size) } else { (format!("{name}.area"), frame.area()) };
+        let mut area = match ledger.picture(&tiles_name, tiles_size)? {
+            Some(area) => area,
+            None => {
+                let (mut area, _, sums) = ledger.partial_picture(&tiles_name, tiles_size)?;
+                decoding.tiles(&mut area, (ledger, &tiles_name), sums, observe).await?;
+                area
+            }
+        };
+        if flat {
+            ledger.complete(name, &mut area, Phase::Decode, &[])?;
+            return Ok(area);
+        }
+        ledger.complete(&tiles_name, &mut area, Phase::Decode, &[])?;
+        let mut picture = ledger.begin(name, size)?;
+        fold_picture(&area, frame, &mut picture)?;
+        drop(area);
+        ledger.complete(name, &mut picture, Phase::Decode, &[&tiles_name])?;
+        Ok(picture)
+    }
+}
+
+/// Latents on their way to a picture.
+struct Decoding<'a> {
+    autoencoder: &'a Autoencoder,
+    backend: &'a Backend,
+    diffusion: &'a Diffusion,
+    canvas: &'a Canvas,
+    /// In latents.
+    needed: Rect,
+}
+
+impl Decoding<'_> {
+    /// Tile by tile into `area`; `sums` are the checksums of the bands that are there already.
+    async fn tiles(
+        &self,
+        area: &mut Raster,
+        (ledger, name): (&mut Ledger, &str),
+        mut sums: Vec<u32>,
         observe: Observer<'_>,
     ) -> Result<(), Error> {
+        let Self { autoencoder, backend, diffusion, canvas, needed } = self;
+        let Autoencoder { grid: latent_grid, frame, statistics, .. } = autoencoder;
         let vae = &diffusion.vae;
         let factor = vae.factor() as u32;
-        let tiles = self.tiles(needed);
-        let rows = self.grid.tile().height * factor;
+        let tiles = autoencoder.tiles(*needed);
+        let rows = latent_grid.tile().height * factor;
         // The ramps of the pixels' own grid: those of the latents would be staircases.
-        let grid = self.grid.times(factor);
+        let grid = latent_grid.times(factor);
+        let visible = area.size();
+        let band_rows = |top: u32, end: u32| {
+            let (top, end) = (top.min(visible.height), end.min(visible.height));
+            Rect::new(0, top, Size::new(visible.width, end - top))
+        };
+        let key = |done: usize| format!("band@{done}");
+        let done = ledger.done(name).min(tiles.len());
+        let mut begun = 0;
+        let mut tops: Vec<u32> = tiles[..done].iter().map(|(index, _)| grid.get(*index).y).collect();
+        tops.insert(0, 0);
+        tops.dedup();
+        let written = tops.windows(2).map(|pair| band_rows(pair[0], pair[1]));
+        let sound = sums.len() + 1 == tops.len() && whole_parts(area, written, &sums)? == sums.len();
         let mut band = BandBlender::new(area, grid.area(), rows);
-        for (done, (index, rect)) in tiles.iter().enumerate() {
-            let latents = self.frame.crop(canvas, *rect);
+        match ledger.partial_f32(name, &key(done), band.sums().len())? {
+            Some(data) if sound => {
+                band.resume(tops[sums.len()], data);
+                begun = done;
+            }
+            // From its first tile, over what is there: the same bytes.
+            _ => sums.clear(),
+        }
+        for (done, (index, rect)) in tiles.iter().enumerate().skip(begun) {
+            let latents = frame.crop(canvas, *rect);
             let z = backend.tensor(latents, dims(rect.size, canvas.channels, 1), DType::F32);
-            let mut pixels = read(vae.decode(z, &mut norms(self.shared(&self.statistics.decoder)))).await?;
+            let shared = autoencoder.shared(&statistics.decoder);
+            let mut pixels = read(vae.decode(z, &mut norms(shared))).await?;
             check(&pixels, Phase::Decode, *index)?;
             pixels.iter_mut().for_each(|v| *v = 0.5 + 0.5 * *v);
             let rect = grid.get(*index);
             let weights = grid.weights(*index, Window::Feather);
+            let top = band.top();
             band.add(rect, &Planes::new(rect.size, 3, pixels), &weights)?;
+            if ledger.is_kept() {
+                if band.top() > top {
+                    let rows = band_rows(top, band.top());
+                    sums.push(band.target().checksum(rows)?);
+                }
+                let (target, so_far) = band.parts();
+                ledger.unit(Unit {
+                    of: name,
+                    phase: Phase::Decode,
+                    done: done + 1,
+                    total: tiles.len(),
+                    sums: &sums,
+                    picture: Some(target),
+                    values: &[(key(done + 1), Values::F32(so_far))],
+                })?;
+            }
             tell(observe, Phase::Decode, done + 1, tiles.len())?;
         }
         band.finish()

@@ -5,6 +5,9 @@ use clarifier_tile::{Rect, Size, TileWeights};
 
 use crate::Error;
 
+/// Rows that are written at a time.
+const ROWS: u32 = 64;
+
 /// Adds up weighted tiles that come row of tiles by row of tiles, and writes the rows that no further
 /// tile reaches: memory holds one row of tiles, whatever the picture's height.
 pub(crate) struct BandBlender<'a> {
@@ -47,9 +50,10 @@ impl<'a> BandBlender<'a> {
         // Rows that no tile came for are left as they are.
         let given = done.min(self.sums.size.height);
         let rows = given.min(visible.height.saturating_sub(self.top));
-        if rows > 0 {
-            let part = self.sums.crop(0, 0, Size::new(visible.width, rows));
-            self.target.write(0, self.top, &part)?;
+        // A few at a time: a copy of them all would be as large as the sums.
+        for y in (0..rows).step_by(ROWS as usize) {
+            let part = self.sums.crop(0, y, Size::new(visible.width, ROWS.min(rows - y)));
+            self.target.write(0, self.top + y, &part)?;
         }
         let (width, height) = (self.sums.size.width as usize, self.sums.size.height as usize);
         for channel in 0..3 {
@@ -61,6 +65,35 @@ impl<'a> BandBlender<'a> {
         }
         self.top = y;
         Ok(())
+    }
+
+    /// Go on with what [`Self::sums`] had when the last tile added lay at `top`.
+    ///
+    /// # Panics
+    /// If they are of another width or height.
+    pub fn resume(&mut self, top: u32, sums: Vec<f32>) {
+        assert_eq!(sums.len(), self.sums.data.len());
+        (self.top, self.sums.data) = (top, sums);
+    }
+
+    /// The sums so far of the rows from [`Self::top`] on.
+    pub fn sums(&self) -> &[f32] {
+        &self.sums.data
+    }
+
+    /// The first row that is not written yet.
+    pub fn top(&self) -> u32 {
+        self.top
+    }
+
+    /// What the rows are written into.
+    pub fn target(&mut self) -> &mut Raster {
+        self.target
+    }
+
+    /// Target and sums.
+    pub fn parts(&mut self) -> (&mut Raster, &[f32]) {
+        (self.target, &self.sums.data)
     }
 
     /// Write what is left.

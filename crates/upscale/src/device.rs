@@ -138,6 +138,13 @@ pub struct Backend {
     pub reason: String,
 }
 
+impl Backend {
+    /// The same device, to compute in f32.
+    pub fn in_full_precision(&self) -> Self {
+        Self { dtype: DType::F32, ..self.clone() }
+    }
+}
+
 /// The device asked for cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {

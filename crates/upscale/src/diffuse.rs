@@ -2,14 +2,19 @@
 //! (Bar-Tal et al. 2023).
 
 use burn::tensor::{DType, FloatDType, Tensor};
-use clarifier_raster::{Raster, Wrap};
+use clarifier_raster::{Raster, StoreKind, Wrap};
 use clarifier_tile::{Rect, Window};
 
 use crate::device::Backend;
-use crate::event::tell;
+use crate::event::{tell, tell_step};
+use crate::journal::{Ledger, Unit, Values};
 use crate::models::read;
+use crate::preview::StepPreview;
 use crate::tiles::StepTiles;
-use crate::{Canvas, Conditioning, ControlMode, Diffusion, Error, Event, Observer, Phase, Settings, Solver};
+use crate::{
+    Canvas, Conditioning, ControlMode, Diffusion, Error, Event, Observer, Phase, Settings, Solver,
+    SolverState,
+};
 
 /// A canvas to be redrawn, and what it is redrawn under.
 pub struct Redraw<'a> {
@@ -23,6 +28,8 @@ pub struct Redraw<'a> {
     pub hint: &'a Raster,
     /// Where the tiles lie.
     pub tiles: &'a StepTiles,
+    /// Whether to show each step.
+    pub previews: bool,
 }
 
 impl Redraw<'_> {
@@ -35,29 +42,64 @@ impl Redraw<'_> {
         &self,
         diffusion: &mut Diffusion,
         canvas: &mut Canvas,
+        solver: Solver,
+        needed: Rect,
+        observe: Observer<'_>,
+    ) -> Result<(), Error> {
+        let ledger = &mut Ledger::none(&StoreKind::Memory);
+        self.run_kept(diffusion, canvas, solver, needed, (ledger, "latents"), observe).await
+    }
+
+    /// [`Self::run`], of which `ledger` keeps what is done under `name`.
+    pub(crate) async fn run_kept(
+        &self,
+        diffusion: &mut Diffusion,
+        canvas: &mut Canvas,
         mut solver: Solver,
         needed: Rect,
+        (ledger, name): (&mut Ledger, &str),
         observe: Observer<'_>,
     ) -> Result<(), Error> {
         let window = Window::from(self.settings.tile_window);
         let evaluations = solver.evaluations();
         let (needed, _) = self.tiles.needed(evaluations, needed);
         let reaching = |step: usize| self.tiles.reaching(step, needed[step]);
-        let (mut done, total) = (0, (0..evaluations).map(|step| reaching(step).len()).sum());
-        for step in 0..evaluations {
+        let counts: Vec<usize> = (0..evaluations).map(|step| reaching(step).len()).collect();
+        let total = counts.iter().sum();
+        let frame = self.tiles.frame();
+        // Before a step's first tile, and of the step's sum after some.
+        let x_key = |step: usize| format!("x@{step}");
+        let kept_key = |step: usize| format!("kept@{step}");
+        let sum_key = |done: usize| format!("sum@{done}");
+        let (mut first, mut done, mut begun) = (0, 0, None);
+        let (step, within) = place(&counts, ledger.done(name));
+        if let Some(x) = ledger.partial_f32(name, &x_key(step), canvas.data.len())? {
+            canvas.data = x;
+            let kept = ledger.partial_f64(name, &kept_key(step), canvas.data.len())?;
+            solver.resume(SolverState { done: step, kept: kept.unwrap_or_default() });
+            first = step;
+            let values = canvas.channels * frame.area().area() as usize;
+            begun = ledger.partial_f32(name, &sum_key(ledger.done(name)), values)?;
+            done = counts[..step].iter().sum();
+        }
+        for (step, (in_step, part)) in counts.iter().zip(&needed).enumerate().skip(first) {
             let t = solver.timestep(step);
-            let frame = self.tiles.frame();
             let mut noise = Canvas::zeros(frame.area(), canvas.channels);
+            let mut skipped = 0;
+            if let Some(sum) = begun.take() {
+                (noise.data, skipped) = (sum, within);
+                done += within;
+            }
             let grid = self.tiles.grid(step);
-            for (index, rect) in reaching(step) {
+            for (count, (index, rect)) in reaching(step).into_iter().enumerate().skip(skipped) {
                 let tile = Tile { redraw: self, canvas, rect, t };
                 let mut eps = tile.noise(diffusion).await?;
                 if !finite(&eps) && diffusion.dtype != DType::F32 {
                     // f16 overflowed. Its range is the cause, so all that follows is done in f32.
                     let message = "a tile overflowed in f16: going on in f32".to_owned();
                     let _ = observe(Event::Warning { message });
-                    let paths = diffusion.paths.clone();
-                    *diffusion = Diffusion::load(self.backend, DType::F32, &paths, observe).await?;
+                    diffusion.reload(self.backend, observe).await?;
+                    ledger.set_precision(diffusion.precision());
                     eps = tile.noise(diffusion).await?;
                 }
                 if !finite(&eps) {
@@ -65,13 +107,61 @@ impl Redraw<'_> {
                 }
                 noise.add(rect, &eps, &grid.weights(index, window));
                 done += 1;
+                // After the last, the solver steps first.
+                if count + 1 < *in_step {
+                    let kept = &solver.state().kept;
+                    ledger.unit(unit(
+                        name,
+                        (done, total),
+                        &[
+                            (x_key(step), Values::F32(&canvas.data)),
+                            (kept_key(step), Values::F64(kept)),
+                            (sum_key(done), Values::F32(&noise.data)),
+                        ],
+                    ))?;
+                }
                 tell(observe, Phase::Diffuse, done, total)?;
+                if let Some(place) = frame.inside(rect).filter(|_| self.previews && grid.len() > 1) {
+                    let part = |data| Canvas { size: rect.size, channels: canvas.channels, data };
+                    let (x, eps) = (part(frame.crop(canvas, rect)), part(eps));
+                    let whole = Rect::new(0, 0, rect.size);
+                    let preview =
+                        StepPreview::new((&x, &eps), whole, (place.x, place.y), solver.sigma_at(step));
+                    tell_step(observe, (step, evaluations), preview)?;
+                }
             }
             let noise = frame.fold(noise);
+            let preview = if self.previews {
+                StepPreview::new((canvas, &noise), *part, (part.x, part.y), solver.sigma_at(step))
+            } else {
+                None
+            };
+            tell_step(observe, (step, evaluations), preview)?;
             solver.step(step, &mut canvas.data, &noise.data);
+            let kept = &solver.state().kept;
+            ledger.unit(unit(
+                name,
+                (done, total),
+                &[(x_key(step + 1), Values::F32(&canvas.data)), (kept_key(step + 1), Values::F64(kept))],
+            ))?;
         }
         Ok(())
     }
+}
+
+fn unit<'a>(of: &'a str, (done, total): (usize, usize), values: &'a [(String, Values<'a>)]) -> Unit<'a> {
+    Unit { of, phase: Phase::Diffuse, done, total, sums: &[], picture: None, values }
+}
+
+/// The step of the tile after `done` of them, where each step has so many as `counts` says, and how many of
+/// the step's are done.
+fn place(counts: &[usize], done: usize) -> (usize, usize) {
+    let (mut step, mut within) = (0, done);
+    while counts.get(step).is_some_and(|count| within >= *count) {
+        within -= counts[step];
+        step += 1;
+    }
+    (step, within)
 }
 
 fn finite(values: &[f32]) -> bool {
@@ -90,7 +180,7 @@ impl Tile<'_> {
     /// Its predicted noise, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
     async fn noise(&self, diffusion: &Diffusion) -> Result<Vec<f32>, Error> {
         let Self { redraw, canvas, rect, t } = self;
-        let Redraw { backend, settings, conditioning, hint, tiles } = redraw;
+        let Redraw { backend, settings, conditioning, hint, tiles, .. } = redraw;
         let frame = tiles.frame();
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let dtype = diffusion.dtype;

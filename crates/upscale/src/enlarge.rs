@@ -9,6 +9,7 @@ use clarifier_tile::{Rect, Size, TileGrid};
 
 use crate::device::Backend;
 use crate::event::tell;
+use crate::journal::{Ledger, Unit};
 use crate::models::read;
 use crate::{Error, Models, Observer, Phase, Settings};
 
@@ -75,6 +76,12 @@ impl Enlarger {
         }
     }
 
+    /// The size of what its network makes of a picture, which is then brought to `to`; none without a network.
+    pub(crate) fn enlarged(&self, from: Size, to: Size) -> Option<Size> {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        self.network(factor).map(|network| from.times(network.scale() as u32))
+    }
+
     /// Operations that it takes, of which a multiplication and an addition are two; about.
     pub fn operations(&self, from: Size, to: Size) -> f64 {
         let factor = f64::from(to.width) / f64::from(from.width);
@@ -83,6 +90,27 @@ impl Enlarger {
             // Two filters of some ten values, for three channels.
             None => to.area() as f64 * 120.0,
         }
+    }
+
+    /// Pixels of working copies while it enlarges, the result's among them.
+    pub fn copies(&self, from: Size, to: Size) -> u64 {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        match self.network(factor) {
+            None => from.area() + to.area(),
+            Some(network) => {
+                let large = from.times(network.scale() as u32);
+                large.area() + if large == to { 0 } else { to.area() }
+            }
+        }
+    }
+
+    /// Bytes that a tile takes, about.
+    pub fn memory(&self, from: Size, to: Size) -> u64 {
+        let factor = f64::from(to.width) / f64::from(from.width);
+        self.network(factor).map_or(0, |network| {
+            let side = |length: u32| u64::from(length.min(TILE + 2 * network.reach()));
+            side(from.width) * side(from.height) * network.bytes_per_pixel()
+        })
     }
 
     /// How many tiles it takes to enlarge a picture of this size.
@@ -167,12 +195,26 @@ impl<'a> Enlarging<'a> {
         needed: Rect,
         observe: Observer<'_>,
     ) -> Result<Raster, Error> {
-        let factor = self.factor(source.size(), size);
-        let new = |size| Raster::new(self.scratch, size, Channels::Rgb, Depth::Sixteen);
-        let Some(network) = self.enlarger.network(factor) else {
+        self.run_kept(source, size, needed, (&mut Ledger::none(self.scratch), "picture"), observe).await
+    }
+
+    /// [`Self::run`], of which `ledger` keeps what is done under `name`.
+    pub(crate) async fn run_kept(
+        &self,
+        source: &Raster,
+        size: Size,
+        needed: Rect,
+        (ledger, name): (&mut Ledger, &str),
+        observe: Observer<'_>,
+    ) -> Result<Raster, Error> {
+        if let Some(picture) = ledger.picture(name, size)? {
+            return Ok(picture);
+        }
+        let Some(network) = self.enlarger.network(self.factor(source.size(), size)) else {
             let rgb = to_rgb(source, self.scratch)?;
-            let mut target = new(size)?;
+            let mut target = ledger.begin(name, size)?;
             resize_wrapped(&rgb, &mut target, Filter::Lanczos3, self.wrap)?;
+            ledger.complete(name, &mut target, Phase::Enlarge, &[])?;
             tell(observe, Phase::Enlarge, 1, 1)?;
             return Ok(target);
         };
@@ -180,20 +222,38 @@ impl<'a> Enlarging<'a> {
         let grid = grid(source.size());
         let seen = self.source(source.size(), size, needed);
         let tiles: Vec<Rect> = grid.iter().filter(|tile| tile.meets(seen)).collect();
-        let mut large = new(source.size().times(scale))?;
-        for (index, core) in tiles.iter().enumerate() {
+        let large_size = source.size().times(scale);
+        let large_name = if large_size == size { name.to_owned() } else { format!("{name}.large") };
+        let (mut large, _, mut sums) = ledger.partial_picture(&large_name, large_size)?;
+        sums.truncate(whole_parts(&large, tiles.iter().map(|core| core.times(scale)), &sums)?);
+        for (index, core) in tiles.iter().enumerate().skip(sums.len()) {
             let kept = self.tile(network, source, *core).await?;
             if kept.data.iter().any(|v| !v.is_finite()) {
                 return Err(Error::NotFinite { phase: Phase::Enlarge, tile: index + 1 });
             }
             large.write(core.x * scale, core.y * scale, &kept)?;
+            if ledger.is_kept() {
+                sums.push(large.checksum(core.times(scale))?);
+            }
+            ledger.unit(Unit {
+                of: &large_name,
+                phase: Phase::Enlarge,
+                done: index + 1,
+                total: tiles.len(),
+                sums: &sums,
+                picture: Some(&mut large),
+                values: &[],
+            })?;
             tell(observe, Phase::Enlarge, index + 1, tiles.len())?;
         }
         if large.size() == size {
+            ledger.complete(name, &mut large, Phase::Enlarge, &[])?;
             return Ok(large);
         }
-        let mut target = new(size)?;
+        let mut target = ledger.begin(name, size)?;
         resize_wrapped(&large, &mut target, Filter::Lanczos3, self.wrap)?;
+        drop(large);
+        ledger.complete(name, &mut target, Phase::Enlarge, &[])?;
         Ok(target)
     }
 
@@ -220,6 +280,22 @@ impl<'a> Enlarging<'a> {
         let output = swapped(Planes::new(seen.times(scale), 3, read(output).await?));
         Ok(output.crop(left * scale, top * scale, core.size.times(scale)))
     }
+}
+
+/// How many of `parts` of a picture, from the first on, still have their checksums.
+pub(crate) fn whole_parts(
+    picture: &Raster,
+    parts: impl Iterator<Item = Rect>,
+    sums: &[u32],
+) -> Result<usize, Error> {
+    let mut whole = 0;
+    for (part, sum) in parts.zip(sums) {
+        if picture.checksum(part)? != *sum {
+            break;
+        }
+        whole += 1;
+    }
+    Ok(whole)
 }
 
 /// Planes in the opposite order.

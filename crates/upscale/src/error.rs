@@ -6,7 +6,7 @@ use clarifier_model::loader::LoadError;
 use clarifier_raster::RasterError;
 
 use crate::event::Phase;
-use crate::{NoiseError, SettingsError};
+use crate::{JournalError, NoiseError, SettingsError};
 
 /// Why an upscale ended early. No output was made.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,9 @@ pub enum Error {
     /// The picture's working copy failed: the disk is full, say.
     #[error(transparent)]
     Raster(#[from] RasterError),
+    /// The run that was interrupted cannot be gone on with, or its keeping failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The text encoder's width is not what the UNet takes.
     #[error(
         "the text encoder gives {text} values a token and the UNet takes {unet}: they are of different models"

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Preview};
+use crate::{Error, Preview, StepPreview};
 
 /// A kind of work, in the order in which a stage does it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The enlarger, tile by tile.
@@ -34,6 +34,19 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
+    /// The run goes on where it was interrupted; what is counted in the events to come includes what was done then.
+    Resumed {
+        /// From 1.
+        stage: usize,
+        /// How many there are.
+        stages: usize,
+        /// What it was at.
+        phase: Phase,
+        /// Tiles of this phase done.
+        done: usize,
+        /// Tiles of this phase in all; 1 where the phase was at its end.
+        total: usize,
+    },
     /// A stage begins.
     Stage {
         /// From 1.
@@ -56,6 +69,17 @@ pub enum Event {
         /// Tiles of this phase in all.
         total: usize,
     },
+    /// An evaluation of the network is done on the whole canvas; to those who asked for its preview also after each
+    /// of its tiles.
+    Step {
+        /// Which one, from 1.
+        step: usize,
+        /// How many there are (some samplers take two a step).
+        steps: usize,
+        /// How it looks, if the job asked for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        preview: Option<StepPreview>,
+    },
     /// A tile of a stage's result, if the job asked for them.
     Preview(Preview),
     /// Something the user should know.
@@ -74,6 +98,21 @@ pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
 /// [`Error::Cancelled`] if it answers so.
 pub(crate) fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {
     match observe(Event::Tile { phase, done, total }) {
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Tell `observe` that of `(step, steps)`, the first being from 0, something is done.
+///
+/// # Errors
+/// [`Error::Cancelled`] if it answers so.
+pub(crate) fn tell_step(
+    observe: Observer,
+    (step, steps): (usize, usize),
+    preview: Option<StepPreview>,
+) -> Result<(), Error> {
+    match observe(Event::Step { step: step + 1, steps, preview }) {
         ControlFlow::Break(()) => Err(Error::Cancelled),
         ControlFlow::Continue(()) => Ok(()),
     }

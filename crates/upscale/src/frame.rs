@@ -52,6 +52,13 @@ impl Frame {
         (i64::from(tile.x) - i64::from(self.margin.0), i64::from(tile.y) - i64::from(self.margin.1))
     }
 
+    /// Where a tile is on the canvas, if none of it is beyond an end.
+    pub fn inside(&self, tile: Rect) -> Option<Rect> {
+        let (x, y) = self.corner(tile);
+        let place = Rect::new(u32::try_from(x).ok()?, u32::try_from(y).ok()?, tile.size);
+        (place.right() <= self.core.width && place.bottom() <= self.core.height).then_some(place)
+    }
+
     /// The part of the canvas under `tile`, in the layout `[channels, height, width]`.
     ///
     /// # Panics

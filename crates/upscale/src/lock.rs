@@ -32,7 +32,20 @@ impl Lows {
     /// Give `picture` these averages, by `strength` of the difference to its own.
     pub fn hold(&self, picture: &mut Raster, strength: f64, wrap: Wrap) -> Result<(), Error> {
         let wanted = self.between(&Self::of(picture, wrap)?, strength);
-        (0..PASSES).try_for_each(|_| wanted.approach(picture, wrap))
+        (0..PASSES).try_for_each(|_| wanted.approach(None, picture, wrap))
+    }
+
+    /// [`Self::hold`], of `picture` into another of its size.
+    pub fn hold_into(
+        &self,
+        picture: &Raster,
+        held: &mut Raster,
+        strength: f64,
+        wrap: Wrap,
+    ) -> Result<(), Error> {
+        let wanted = self.between(&Self::of(picture, wrap)?, strength);
+        wanted.approach(Some(picture), held, wrap)?;
+        (1..PASSES).try_for_each(|_| wanted.approach(None, held, wrap))
     }
 
     /// These by `strength`, and `own` by the rest.
@@ -42,18 +55,18 @@ impl Lows {
         Self(Planes::new(self.0.size, 3, data))
     }
 
-    /// Add to `picture` what its averages lack.
-    fn approach(&self, picture: &mut Raster, wrap: Wrap) -> Result<(), Error> {
-        let mut difference = Self::of(picture, wrap)?.0;
+    /// Add to a picture what its averages lack: to `target`, or to `source` and into `target`.
+    fn approach(&self, source: Option<&Raster>, target: &mut Raster, wrap: Wrap) -> Result<(), Error> {
+        let mut difference = Self::of(source.unwrap_or(target), wrap)?.0;
         for (own, wanted) in difference.data.iter_mut().zip(&self.0.data) {
             *own = wanted - *own;
         }
-        let size = picture.size();
+        let size = target.size();
         let columns = taps(size.width, difference.size.width, wrap.x);
         let rows = taps(size.height, difference.size.height, wrap.y);
         for top in (0..size.height).step_by(64) {
             let rect = Rect::new(0, top, Size::new(size.width, 64.min(size.height - top)));
-            let mut band = picture.read(rect)?;
+            let mut band = source.unwrap_or(target).read(rect)?;
             for channel in 0..3 {
                 let cells = difference.plane(channel);
                 let width = difference.size.width as usize;
@@ -66,7 +79,7 @@ impl Lows {
                     }
                 }
             }
-            picture.write(0, top, &band)?;
+            target.write(0, top, &band)?;
         }
         Ok(())
     }
@@ -116,7 +129,10 @@ mod tests {
         let size = Size::new(500, 400);
         let (source, mut tinted) = (picture(size, 0.0), picture(size, 0.25));
         let before = tinted.read(tinted.area()).unwrap();
+        let mut apart = picture(size, 0.0);
+        Lows::of(&source, Wrap::NONE).unwrap().hold_into(&tinted, &mut apart, 1.0, Wrap::NONE).unwrap();
         Lows::of(&source, Wrap::NONE).unwrap().hold(&mut tinted, 1.0, Wrap::NONE).unwrap();
+        assert_eq!(apart.read(apart.area()).unwrap(), tinted.read(tinted.area()).unwrap());
         let (wanted, held) = (source.read(source.area()).unwrap(), tinted.read(tinted.area()).unwrap());
         let error = |a: &Planes| {
             let sum = a.data.iter().zip(&wanted.data).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();

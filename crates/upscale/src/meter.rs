@@ -28,6 +28,10 @@ impl Meter {
     pub fn observe(&mut self, event: &Event) -> f64 {
         match event {
             Event::Stage { stage, .. } => self.stage = stage.saturating_sub(1),
+            Event::Resumed { stage, phase, done, total, .. } => {
+                self.stage = stage.saturating_sub(1);
+                return self.observe(&Event::Tile { phase: *phase, done: *done, total: *total });
+            }
             Event::Tile { phase, done, total } => {
                 let before: f64 = self.work.iter().take(self.stage).flatten().sum();
                 if let Some(work) = self.work.get(self.stage) {
@@ -76,6 +80,10 @@ mod tests {
         assert!(shares.is_sorted(), "{shares:?}");
         assert_eq!(shares[0], 0.0);
         assert!((shares.last().unwrap() - 1.0).abs() < 1e-9, "{shares:?}");
+        // One that goes on begins where it was.
+        let mut later = Meter::new(&plan);
+        let at = Event::Resumed { stage: 2, stages: 2, phase: Phase::Diffuse, done: 1, total: 2 };
+        assert_eq!(later.observe(&at), shares[15]);
         // Diffusion is nearly all, and the second stage's is of more tiles.
         let (first, second) = (shares[7] - shares[5], shares[16] - shares[14]);
         assert!(first + second > 0.5 && first < second, "{shares:?}");

@@ -174,6 +174,16 @@ impl Diffusion {
         if self.dtype == DType::F16 { "f16" } else { "f32" }
     }
 
+    /// Load them again, all to compute in f32.
+    ///
+    /// # Errors
+    /// As [`Models::load`].
+    pub(crate) async fn reload(&mut self, backend: &Backend, observe: Observer<'_>) -> Result<(), Error> {
+        let paths = self.paths.clone();
+        *self = Self::load(backend, DType::F32, &paths, observe).await?;
+        Ok(())
+    }
+
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
     ///
     /// # Errors

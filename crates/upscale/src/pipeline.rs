@@ -9,13 +9,16 @@ use clarifier_tile::{Rect, Size};
 use serde::Serialize;
 
 use crate::adapters::check_tags;
+use crate::autoencode::{FACTOR, latent_size};
 use crate::enlarge::{Enlarger, Enlarging, to_rgb};
 use crate::finish::Finish;
+use crate::journal::{At, Journal, Ledger, identity};
 use crate::mask::Mask;
 use crate::preview::previews;
 use crate::stage::StageRun;
 use crate::{
-    Conditioning, Diffusion, Error, Event, Models, Observer, Settings, Stage, TilePrompts, embed, stages,
+    Conditioning, Diffusion, Error, Event, Models, Observer, Settings, Stage, TilePrompts, embed,
+    noise_from_file, stages,
 };
 
 /// What belongs to one run, beside its settings.
@@ -35,6 +38,11 @@ pub struct Job {
     pub tile_prompts: TilePrompts,
     /// Whether to tell of the tiles of each stage's result ([`Event::Preview`]).
     pub previews: bool,
+    /// Where it is kept what an interrupted run needs to go on, if anywhere: a run that finds a record of itself there
+    /// goes on from it, to the same bytes.
+    pub journal: Option<Journal>,
+    /// Whether [`Event::Step`] has a preview.
+    pub step_previews: bool,
 }
 
 impl Job {
@@ -48,6 +56,8 @@ impl Job {
             region: None,
             tile_prompts: TilePrompts::default(),
             previews: false,
+            journal: None,
+            step_previews: false,
         }
     }
 }
@@ -152,11 +162,32 @@ pub async fn upscale(
     };
     let mut run = StageRun::new(settings, job, &plan, redrawn.unwrap_or(part), conditioning);
     run.prepare(models);
-    let mut picture = None;
-    for (index, stage) in plan.iter().enumerate() {
+    let mut ledger = ledger(models, input, settings, job, redrawn.and(plan.first()))?;
+    run.resume(&models.backend, &ledger)?;
+    if let (Some("f32"), Some(diffusion)) = (ledger.precision(), &mut models.diffusion)
+        && diffusion.precision() != "f32"
+    {
+        diffusion.reload(&models.backend, observe).await?;
+    }
+    if let Some(At { stage, stages, phase, done, total }) = ledger.at() {
+        tell_of(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })?;
+    }
+    let sizes: Vec<Size> = plan.iter().map(|stage| stage.to).collect();
+    let (first, mut picture) = match ledger.result(&sizes)? {
+        Some((last, picture)) => (last + 1, Some(picture)),
+        None => (0, None),
+    };
+    if first == plan.len()
+        && let Some(picture) = &picture
+        && job.previews
+        && job.region.is_none()
+    {
+        previews(picture, settings, observe)?;
+    }
+    for (index, stage) in plan.iter().enumerate().skip(first) {
         announce(observe, (index, plan.len()), stage)?;
         let before = picture.as_ref().unwrap_or(&source);
-        let after = run.stage(models, before, index, stage, observe).await?;
+        let after = run.stage(models, before, index, stage, &mut ledger, observe).await?;
         // Of a part, most tiles were never computed.
         if job.previews && job.region.is_none() {
             previews(&after, settings, observe)?;
@@ -171,10 +202,13 @@ pub async fn upscale(
             // What the enlarger alone makes of the input.
             let enlarging = Enlarging::new(models, settings, &job.scratch);
             let mut plain: Option<Raster> = None;
-            for stage in plain_plan {
+            ledger.set_stage(None);
+            for (index, stage) in plain_plan.iter().enumerate() {
                 let whole = Rect::new(0, 0, stage.to);
                 let before = plain.as_ref().unwrap_or(&source);
-                plain = Some(enlarging.run(before, stage.to, whole, observe).await?);
+                let name = format!("plain.{index}");
+                let kept = (&mut ledger, &*name);
+                plain = Some(enlarging.run_kept(before, stage.to, whole, kept, observe).await?);
             }
             plain.map(|plain| (plain, mask))
         }
@@ -185,10 +219,35 @@ pub async fn upscale(
     Ok(Report { seed: job.seed, stages: plan.len(), diffusion: redrawn.is_some() })
 }
 
+/// What is kept of this run. `first` is the first stage, if it is redrawn.
+fn ledger(
+    models: &Models,
+    input: &Raster,
+    settings: &Settings,
+    job: &Job,
+    first: Option<&Stage>,
+) -> Result<Ledger, Error> {
+    let Some(journal) = &job.journal else { return Ok(Ledger::none(&job.scratch)) };
+    let noise = match (&job.noise, &models.diffusion, first) {
+        (Some(file), Some(diffusion), Some(stage)) => {
+            let Size { width, height } = latent_size(stage.to, FACTOR);
+            let channels = diffusion.vae.config.latent_channels;
+            Some(noise_from_file(file, [channels, height as usize, width as usize])?)
+        }
+        _ => None,
+    };
+    let identity = identity(journal, models, input, settings, job, noise.as_deref())?;
+    Ok(Ledger::open(journal, &job.scratch, identity)?)
+}
+
+fn tell_of(observe: Observer<'_>, event: Event) -> Result<(), Error> {
+    if observe(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
+}
+
 fn announce(observe: Observer<'_>, (index, stages): (usize, usize), stage: &Stage) -> Result<(), Error> {
     let Size { width, height } = stage.to;
     let event = Event::Stage { stage: index + 1, stages, width, height, seed: stage.seed };
-    if observe(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
+    tell_of(observe, event)
 }
 
 /// The input in RGB, made smaller if the settings say so.

@@ -1,13 +1,15 @@
 //! What a run is going to do and need, before any of it is done.
 
+use clarifier_kernels::AttentionBudget;
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
 use crate::autoencode::{FACTOR, latent_size};
-use crate::device::Backend;
+use crate::device::{AdapterInfo, Backend};
 use crate::enlarge::Enlarger;
+use crate::journal::room;
 use crate::pipeline::{enlarger_steps, source_size};
-use crate::{Settings, Solver, StepNoise, stages};
+use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
 #[derive(Debug, Clone, Serialize)]
@@ -18,12 +20,67 @@ pub struct Plan {
     pub precision: String,
     /// In order.
     pub stages: Vec<PlannedStage>,
-    /// The most memory that will be in use at once, in bytes, weights included; an estimate.
+    /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
     pub peak_memory: u64,
     /// What that peak comes from.
     pub peak: Peak,
-    /// Bytes of working copies of the picture, in memory or in the work folder.
+    /// Bytes of working copies of the picture at once, in memory or on a disk; the result's among them, the input's not.
     pub scratch: u64,
+    /// Bytes that a journal of the run needs ([`crate::Journal`]).
+    pub kept: u64,
+    /// Bytes of the largest tensor, which a GPU must be able to see as one buffer, and what it belongs to; an estimate.
+    /// 0 without diffusion, whose tensors are the large ones.
+    pub largest_tensor: (u64, Peak),
+}
+
+/// What a plan must know of the device that will do the work.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// One sentence for the user.
+    pub reason: String,
+    /// Whether it computes in f16.
+    pub half: bool,
+    /// How much memory attention may take for scores.
+    pub attention: AttentionBudget,
+    /// Bytes of the largest tensor that it can see; none for a processor.
+    pub max_tensor: Option<u64>,
+}
+
+impl Machine {
+    /// A device that is not started yet: its name, whether it computes in f16, and for a GPU the bytes of the largest
+    /// tensor that it can see.
+    pub fn described(name: &str, half: bool, max_tensor: Option<u64>) -> Self {
+        let attention = max_tensor.map_or_else(AttentionBudget::default, AttentionBudget::for_buffer);
+        Self { reason: name.into(), half, attention, max_tensor }
+    }
+}
+
+impl From<&Backend> for Machine {
+    fn from(backend: &Backend) -> Self {
+        let largest = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
+        Self {
+            reason: backend.reason.clone(),
+            half: backend.dtype == burn::tensor::DType::F16,
+            attention: backend.attention,
+            max_tensor: backend.adapter.as_ref().map(largest),
+        }
+    }
+}
+
+/// Make the tiles smaller that `peak` comes from, down to the smallest that still show the networks what
+/// they are of, unless the user's are smaller.
+pub fn shrink(settings: &mut Settings, peak: Peak) {
+    let smaller = |side: u32, least: u32| (side * 3 / 4).next_multiple_of(8).max(least).min(side);
+    match peak {
+        Peak::Picture | Peak::Enlarger => {}
+        Peak::Autoencoder => settings.vae_tile = smaller(settings.vae_tile, 128),
+        Peak::Diffusion => {
+            settings.tile_width = smaller(settings.tile_width, 32);
+            settings.tile_height = smaller(settings.tile_height, 32);
+            let side = settings.tile_width.min(settings.tile_height);
+            settings.tile_overlap = settings.tile_overlap.min(side / 2);
+        }
+    }
 }
 
 /// What a peak of memory comes from.
@@ -32,6 +89,8 @@ pub struct Plan {
 pub enum Peak {
     /// The picture itself.
     Picture,
+    /// A tile of the enlarger.
+    Enlarger,
     /// A tile of diffusion (`tile_width` × `tile_height`).
     Diffusion,
     /// A tile of the autoencoder (`vae_tile`).
@@ -75,6 +134,13 @@ const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
 const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
+/// Values of the largest tensor of a tile under guidance, for each of its latents: the feed-forward's inner layer
+/// before its gate, 2 · 4 · 320 values for each of two prompts.
+const LARGEST_PER_LATENT: u64 = 2 * 2 * 4 * 320;
+/// Bytes of the largest tensor of a tile of the VAE, for each pixel: 256 channels at the full size, in f32.
+const LARGEST_PER_VAE_PIXEL: u64 = 256 * 4;
+/// Bytes of the band that the autoencoder's tiles are blended in, for each pixel: RGB in f32.
+const BYTES_PER_BAND_PIXEL: u64 = 3 * 4;
 /// Bytes of a pixel of a working copy: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
 
@@ -96,9 +162,26 @@ impl Plan {
         self.stages.iter().map(|stage| stage.operations).sum::<f64>() / speed
     }
 
-    /// The plan for a picture of size `input`.
+    /// The same with working copies that are not in memory.
+    pub fn on_disk(mut self) -> Self {
+        self.peak_memory -= self.scratch;
+        self
+    }
+
+    /// The plan for a picture of size `input` on a device that is there.
     pub fn new(
         backend: &Backend,
+        enlarger: &Enlarger,
+        diffusion: bool,
+        input: Size,
+        settings: &Settings,
+    ) -> Self {
+        Self::on(&Machine::from(backend), enlarger, diffusion, input, settings)
+    }
+
+    /// The plan for a picture of size `input` before any device is started or any network loaded.
+    pub fn on(
+        machine: &Machine,
         enlarger: &Enlarger,
         diffusion: bool,
         input: Size,
@@ -111,8 +194,13 @@ impl Plan {
             enlarger_steps(input, settings.upscale_factor, enlarger)
         };
         let (mut memory, mut peak) = (0, Peak::Picture);
-        let mut scratch = 0;
-        let half = backend.dtype == burn::tensor::DType::F16;
+        // The stages' copies, and those that a stage adds to its input and its guess.
+        let (mut copies, mut before) = (0, 0);
+        let beside =
+            u64::from(settings.hint == HintSource::Input) + u64::from(settings.seamless != Seamless::None);
+        let mut largest_tensor = (0, Peak::Diffusion);
+        let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
+        let half = machine.half;
         let planned = stages.iter().map(|stage| {
             let latents = latent_size(stage.to, FACTOR);
             let tile = Size::new(settings.tile_width, settings.tile_height);
@@ -123,21 +211,33 @@ impl Plan {
             let solver = Solver::new(settings, stage.strength, noise);
             let (steps, evaluations) =
                 if diffusion { (solver.steps(), solver.evaluations()) } else { (0, 0) };
+            let enlarger_tile = enlarger.memory(stage.from, stage.to);
+            if enlarger_tile > memory {
+                (memory, peak) = (enlarger_tile, Peak::Enlarger);
+            }
             if diffusion {
-                let vae = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height))).pow(2);
+                let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
-                let unet = canvas + unet + backend.attention.score_bytes;
-                for (needed, by) in
-                    [(unet, Peak::Diffusion), (canvas + vae * BYTES_PER_VAE_PIXEL, Peak::Autoencoder)]
-                {
+                let unet = canvas + unet + machine.attention.score_bytes;
+                let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
+                let vae = canvas + side * side * BYTES_PER_VAE_PIXEL + bands;
+                let value = if half { 2 } else { 4 };
+                let tensors = [
+                    (grid.tile().area() * LARGEST_PER_LATENT * value, Peak::Diffusion),
+                    (side * side * LARGEST_PER_VAE_PIXEL, Peak::Autoencoder),
+                ];
+                largest_tensor =
+                    tensors.into_iter().fold(largest_tensor, |a, b| if b.0 > a.0 { b } else { a });
+                for (needed, by) in [(unet, Peak::Diffusion), (vae, Peak::Autoencoder)] {
                     if needed > memory {
                         (memory, peak) = (needed, by);
                     }
                 }
             }
-            let copies = 2 + u64::from(enlarger.largest_step() > 2.0) * 3;
-            scratch = scratch.max(copies * stage.to.area() * BYTES_PER_PIXEL);
+            let redrawing = if diffusion { (1 + beside) * stage.to.area() } else { 0 };
+            copies = copies.max(before + enlarger.copies(stage.from, stage.to).max(redrawing));
+            before = stage.to.area();
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
             let latents_of_a_tile = grid.tile().area() as f64;
             let a_tile =
@@ -159,17 +259,98 @@ impl Plan {
                 strength: stage.strength,
             }
         });
-        let planned = planned.collect();
+        let planned: Vec<_> = planned.collect();
+        // The last stage's result stays while the run's is made of it.
+        let scratch = (copies.max(before) + before) * BYTES_PER_PIXEL;
         if diffusion {
             memory += OTHER_WEIGHTS + UNET_WEIGHTS / if half { 2 } else { 1 };
         }
         Self {
-            device: backend.reason.clone(),
+            device: machine.reason.clone(),
             precision: if half { "f16" } else { "f32" }.into(),
             stages: planned,
             peak_memory: memory + scratch,
             peak,
             scratch,
+            kept: kept.unwrap_or_default(),
+            largest_tensor,
         }
+    }
+
+    /// Whether `machine` can see its largest tensor.
+    pub fn fits(&self, machine: &Machine) -> bool {
+        machine.max_tensor.is_none_or(|most| self.largest_tensor.0 <= most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_needs_most_shrinks_and_there_is_an_end_to_it() {
+        let mut settings = Settings::default();
+        shrink(&mut settings, Peak::Autoencoder);
+        assert_eq!(settings, Settings { vae_tile: 576, ..Settings::default() });
+        shrink(&mut settings, Peak::Diffusion);
+        assert_eq!((settings.vae_tile, settings.tile_width, settings.tile_height), (576, 88, 112));
+        for peak in [Peak::Picture, Peak::Autoencoder, Peak::Diffusion] {
+            (0..20).for_each(|_| shrink(&mut settings, peak));
+        }
+        assert_eq!((settings.vae_tile, settings.tile_width, settings.tile_height), (128, 32, 32));
+        let small = Settings { tile_width: 16, tile_overlap: 4, vae_tile: 64, ..Settings::default() };
+        let mut same = Settings { tile_height: 16, ..small };
+        let before = same.clone();
+        shrink(&mut same, Peak::Autoencoder);
+        shrink(&mut same, Peak::Diffusion);
+        assert_eq!(same, before, "smaller already");
+    }
+
+    #[test]
+    fn what_a_device_cannot_see_fits_with_smaller_tiles_and_needs_no_device_to_say_so() {
+        let machine = |max_tensor| Machine::described("a GPU", false, max_tensor);
+        let plan = |machine: &Machine, settings: &Settings| {
+            Plan::on(machine, &Enlarger::Lanczos, true, Size::new(2000, 1500), settings)
+        };
+        let (weak, mut settings) = (machine(Some(128 << 20)), Settings::default());
+        let first = plan(&weak, &settings);
+        assert_eq!(first.largest_tensor, (768 * 768 * 1024, Peak::Autoencoder));
+        assert!(!first.fits(&weak) && first.fits(&machine(Some(1 << 30))) && first.fits(&machine(None)));
+        let mut rounds = 0;
+        loop {
+            let plan = plan(&weak, &settings);
+            if plan.fits(&weak) {
+                break;
+            }
+            shrink(&mut settings, plan.largest_tensor.1);
+            rounds += 1;
+            assert!(rounds < 20, "{settings:?}");
+        }
+        assert!(settings.tile_width < 112 && settings.vae_tile < 768, "{settings:?}");
+    }
+
+    fn plan(enlarger: &Enlarger, factor: f64, side: u32) -> Plan {
+        let settings = Settings { upscale_factor: factor, ..Settings::default() };
+        Plan::new(&Backend::flex(), enlarger, false, Size::new(side, side), &settings)
+    }
+
+    #[test]
+    fn copies_are_those_that_there_are_at_once() {
+        let pixel = BYTES_PER_PIXEL;
+        let lite = Enlarger::lite(&clarifier_model::loader::Placement::f32(&burn::tensor::Device::flex()));
+        // What the network gives is the last copy; the result beside it.
+        assert_eq!(plan(&lite, 4.0, 100).scratch, 2 * 400 * 400 * pixel);
+        // What it gives is larger, and reduced.
+        assert_eq!(plan(&lite, 3.0, 100).scratch, (400 * 400 + 2 * 300 * 300) * pixel);
+        assert_eq!(plan(&Enlarger::Lanczos, 3.0, 100).scratch, (100 * 100 + 2 * 300 * 300) * pixel);
+    }
+
+    #[test]
+    fn a_tile_of_the_enlarger_counts_and_does_not_grow_with_the_picture() {
+        let lite = Enlarger::lite(&clarifier_model::loader::Placement::f32(&burn::tensor::Device::flex()));
+        let (small, large) = (plan(&lite, 4.0, 2000).on_disk(), plan(&lite, 4.0, 8192).on_disk());
+        assert_eq!((small.peak, small.peak_memory), (Peak::Enlarger, large.peak_memory));
+        // Measured with the program's own 30 MB: 68 MB.
+        assert!((15_000_000..100_000_000).contains(&small.peak_memory), "{}", small.peak_memory);
     }
 }

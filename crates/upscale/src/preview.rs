@@ -1,4 +1,4 @@
-//! The tiles of a stage's result, for watching a long run.
+//! What a long run looks like: the latents at each step, and the tiles of a stage's result.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
 use crate::autoencode::{FACTOR, latent_size};
-use crate::{Error, Event, Observer, Settings};
+use crate::{Canvas, Error, Event, Observer, Settings};
 
 /// A tile of diffusion as it looks in a stage's result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,4 +62,126 @@ pub(crate) fn previews(picture: &Raster, settings: &Settings, observe: Observer)
         }
     }
     Ok(())
+}
+
+/// A part of the picture as a step sees it: small, and as near as a linear map gets to what the autoencoder would make
+/// of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepPreview {
+    /// Left, in pixels of the stage's result.
+    pub x: u32,
+    /// Top.
+    pub y: u32,
+    /// Width and height of the part, in pixels of the stage's result; it may reach over its end.
+    pub covers: (u32, u32),
+    /// Columns of this preview.
+    pub width: u32,
+    /// Rows of this preview.
+    pub height: u32,
+    /// RGB, 8 bits, row by row.
+    #[serde(skip)]
+    pub pixels: Arc<[u8]>,
+}
+
+/// The longest side of a step's preview in pixels.
+const LONGEST: u32 = 512;
+/// RGB of each of the four channels of SD 1.x's latents, of values in -1 ..= 1: a least squares fit to what the
+/// autoencoder gives (Kevin Turner, "Decoding latents to RGB without upscaling", Hugging Face forum, 2022).
+const RGB_OF_LATENTS: [[f32; 3]; 4] =
+    [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]];
+
+impl StepPreview {
+    /// Of `part` of the canvas `x` at noise `sigma` and of the noise `eps` that the network saw in it: the picture that it
+    /// is on the way to. `part` lies at the latent `corner` of the stage's result.
+    ///
+    /// None if the latents are not SD 1.x's.
+    pub(crate) fn new(
+        (x, eps): (&Canvas, &Canvas),
+        part: Rect,
+        corner: (u32, u32),
+        sigma: f64,
+    ) -> Option<Self> {
+        if x.channels != RGB_OF_LATENTS.len() {
+            return None;
+        }
+        let by = part.size.width.max(part.size.height).div_ceil(LONGEST);
+        let size = Size::new(part.size.width.div_ceil(by), part.size.height.div_ceil(by));
+        let mut rgb = vec![[0.0f32; 3]; size.area() as usize];
+        // x = √ᾱ · picture + √(1 − ᾱ) · ε, and σ² = (1 − ᾱ) / ᾱ.
+        let (scale, sigma) = ((1.0 + sigma * sigma).sqrt() as f32, sigma as f32);
+        let plane = x.size.area() as usize;
+        for y in 0..part.size.height {
+            let row = (part.y + y) as usize * x.size.width as usize + part.x as usize;
+            for column in 0..part.size.width {
+                let sum = &mut rgb[(y / by * size.width + column / by) as usize];
+                for (channel, colour) in RGB_OF_LATENTS.iter().enumerate() {
+                    let at = channel * plane + row + column as usize;
+                    let latent = scale * x.data[at] - sigma * eps.data[at];
+                    sum.iter_mut().zip(colour).for_each(|(sum, of)| *sum += latent * of);
+                }
+            }
+        }
+        let side = |at: u32, length: u32| by.min(length - at * by) as f32;
+        let level = |value: f32| ((value.clamp(-1.0, 1.0) + 1.0) / 2.0 * 255.0).round() as u8;
+        let pixels = (0..).zip(&rgb).flat_map(|(index, sum)| {
+            let (across, down) = (index % size.width, index / size.width);
+            let count = side(across, part.size.width) * side(down, part.size.height);
+            sum.map(|sum| level(sum / count))
+        });
+        Some(Self {
+            x: corner.0 * FACTOR,
+            y: corner.1 * FACTOR,
+            covers: (part.size.width * FACTOR, part.size.height * FACTOR),
+            width: size.width,
+            height: size.height,
+            pixels: pixels.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of latents, at noise σ, and that noise.
+    fn noisy(size: Size, sigma: f64, picture: impl Fn(usize) -> f32) -> (Canvas, Canvas) {
+        let eps: Vec<f32> = (0..4 * size.area()).map(|i| (i as f32 * 1.7).sin()).collect();
+        let alpha = 1.0 / (1.0 + sigma * sigma).sqrt();
+        let x = eps
+            .iter()
+            .enumerate()
+            .map(|(i, e)| (alpha * (f64::from(picture(i)) + sigma * f64::from(*e))) as f32);
+        let canvas = |data| Canvas { size, channels: 4, data };
+        (canvas(x.collect()), canvas(eps.clone()))
+    }
+
+    #[test]
+    fn the_picture_is_seen_through_the_noise() {
+        let size = Size::new(20, 10);
+        // The first channel alone, brighter to the right.
+        let picture = |i: usize| if i < 200 { (i % 20) as f32 / 10.0 - 1.0 } else { 0.0 };
+        let (x, eps) = noisy(size, 3.0, picture);
+        let part = Rect::new(4, 2, Size::new(10, 5));
+        let preview = StepPreview::new((&x, &eps), part, (4, 2), 3.0).unwrap();
+        assert_eq!((preview.x, preview.y, preview.covers), (32, 16, (80, 40)));
+        assert_eq!((preview.width, preview.height, preview.pixels.len()), (10, 5, 150));
+        for (i, pixel) in preview.pixels.as_chunks::<3>().0.iter().enumerate() {
+            let value = picture(4 + i % 10);
+            let expected = RGB_OF_LATENTS[0].map(|of| ((value * of + 1.0) / 2.0 * 255.0).round() as i32);
+            // Rounding of the noise in f32.
+            assert!(pixel.iter().zip(expected).all(|(p, e)| (i32::from(*p) - e).abs() <= 1), "{i} {pixel:?}");
+        }
+    }
+
+    #[test]
+    fn large_canvases_have_small_previews_and_other_latents_none() {
+        let size = Size::new(1100, 7);
+        let (x, eps) = noisy(size, 0.0, |_| 0.5);
+        let preview = StepPreview::new((&x, &eps), Rect::new(0, 0, size), (0, 0), 0.0).unwrap();
+        assert_eq!((preview.width, preview.height, preview.covers), (367, 3, (8800, 56)));
+        let grey = &preview.pixels[..3];
+        assert!(preview.pixels.chunks_exact(3).all(|pixel| pixel == grey), "blocks at the end are means too");
+        let other = Canvas { channels: 16, data: vec![0.0; 16 * 64], size: Size::new(8, 8) };
+        assert!(StepPreview::new((&other, &other), Rect::new(0, 0, other.size), (0, 0), 1.0).is_none());
+    }
 }

@@ -98,6 +98,14 @@ impl Solver {
         self.evaluations.first().map(|first| first.sigma)
     }
 
+    /// σ of the canvas that evaluation `index` gets.
+    ///
+    /// # Panics
+    /// If there is no such evaluation.
+    pub fn sigma_at(&self, index: usize) -> f64 {
+        self.evaluations[index].sigma
+    }
+
     /// Bring the latent `x` to the noise of the first evaluation: `√ᾱ·x + √(1 − ᾱ)·noise`.
     ///
     /// # Panics

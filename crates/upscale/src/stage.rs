@@ -4,13 +4,18 @@ use clarifier_raster::{Filter, Raster, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 
 use crate::autoencode::{Autoencoder, FACTOR, Statistics, latent_size};
+use crate::device::Backend;
 use crate::enlarge::Enlarging;
+use crate::journal::{JournalError, Ledger};
 use crate::lock::{Lows, REACH};
 use crate::tiles::StepTiles;
 use crate::{
-    Conditioning, Diffusion, Error, HintSource, Job, Models, Observer, Redraw, Settings, Solver, Stage,
-    StepNoise, noise, noise_from_file,
+    Canvas, Conditioning, Diffusion, Error, HintSource, Job, Models, Observer, Phase, Redraw, Settings,
+    Solver, Stage, StepNoise, noise, noise_from_file,
 };
+
+/// The VAE's statistics, as the journal calls them.
+const STATISTICS: &str = "statistics";
 
 /// The stages of a run.
 pub(crate) struct StageRun<'a> {
@@ -115,6 +120,18 @@ impl<'a> StageRun<'a> {
         self.needed = list;
     }
 
+    /// Take what an interrupted run had measured.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn resume(&mut self, backend: &Backend, ledger: &Ledger) -> Result<(), Error> {
+        if let Some(values) = ledger.value(STATISTICS, None)? {
+            let damaged = || JournalError::Damaged("the statistics are none".into());
+            self.statistics = Statistics::from_values(backend, &values).ok_or_else(damaged)?;
+        }
+        Ok(())
+    }
+
     /// The result of the `index`th stage on `before`.
     pub async fn stage(
         &mut self,
@@ -122,92 +139,156 @@ impl<'a> StageRun<'a> {
         before: &Raster,
         index: usize,
         stage: &Stage,
+        ledger: &mut Ledger,
         observe: Observer<'_>,
     ) -> Result<Raster, Error> {
         let (needed, work) = (self.needed[index], self.work_size(stage));
+        let name = |what: &str| format!("{index}.{what}");
+        ledger.set_stage(Some((index, self.plan.len())));
         let enlarging = Enlarging::new(models, self.settings, &self.job.scratch);
-        let mut picture = enlarging.run(before, work, needed.guess, observe).await?;
+        let mut made = name("guess");
+        let mut picture = enlarging.run_kept(before, work, needed.guess, (ledger, &made), observe).await?;
         let backend = models.backend.clone();
-        if let (Some(diffusion), Some(_)) = (&mut models.diffusion, &self.conditioning) {
+        let redrawn = models.diffusion.as_mut().filter(|_| self.conditioning.is_some());
+        let last = if redrawn.is_some() { Phase::Decode } else { Phase::Enlarge };
+        if let Some(diffusion) = redrawn {
             let lows = match self.settings.colour_lock {
                 0.0 => None,
                 _ => Some(Lows::of(&picture, self.wrap())?),
             };
-            self.redraw(&backend, diffusion, before, &mut picture, index, stage, observe).await?;
-            if let Some(lows) = lows {
-                lows.hold(&mut picture, self.settings.colour_lock, self.wrap())?;
+            let redraw = StageRedraw { backend: &backend, before, index, stage };
+            picture = self.redraw(redraw, diffusion, picture, ledger, observe).await?;
+            made = name("decoded");
+            match lows {
+                Some(lows) if ledger.is_kept() => {
+                    // What is kept is not changed, so that it can be done again.
+                    made = name("held");
+                    let mut held = ledger.begin(&made, work)?;
+                    lows.hold_into(&picture, &mut held, self.settings.colour_lock, self.wrap())?;
+                    picture = held;
+                }
+                Some(lows) => lows.hold(&mut picture, self.settings.colour_lock, self.wrap())?,
+                None => {}
             }
         }
-        if work == stage.to {
-            return Ok(picture);
+        if work != stage.to {
+            made = name("result");
+            let mut result = ledger.begin(&made, stage.to)?;
+            resize_wrapped(&picture, &mut result, Filter::Lanczos3, self.wrap())?;
+            picture = result;
         }
-        let mut result = Raster::new(&self.job.scratch, stage.to, picture.channels(), picture.depth())?;
-        resize_wrapped(&picture, &mut result, Filter::Lanczos3, self.wrap())?;
-        Ok(result)
+        ledger.finish_stage(index, &made, &mut picture, last, &[STATISTICS])?;
+        Ok(picture)
     }
 
-    /// The diffusion half: replace `guess` by its redrawn self. `before` is the stage's input.
-    #[allow(clippy::too_many_arguments)]
+    /// The diffusion half: `guess` redrawn.
     async fn redraw(
         &mut self,
-        backend: &crate::device::Backend,
+        StageRedraw { backend, before, index, stage }: StageRedraw<'_>,
         diffusion: &mut Diffusion,
-        before: &Raster,
-        guess: &mut Raster,
-        index: usize,
-        stage: &Stage,
+        mut guess: Raster,
+        ledger: &mut Ledger,
         observe: Observer<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Raster, Error> {
         let (settings, scratch, needed) = (self.settings, &self.job.scratch, self.needed[index]);
-        if index == 0 && self.plan.iter().any(|stage| self.autoencoder(stage).is_divided()) {
+        let name = |what: &str| format!("{index}.{what}");
+        let (encoded, latents, decoded) = (name("encoded"), name("latents"), name("decoded"));
+        if let Some(picture) = ledger.picture(&decoded, guess.size())? {
+            return Ok(picture);
+        }
+        let divided = self.plan.iter().any(|stage| self.autoencoder(stage).is_divided());
+        if index == 0 && divided && !self.statistics.is_measured() {
             let kind = settings.vae_statistics;
-            let measured = Statistics::measure(backend, diffusion, guess, settings.vae_tile, kind);
+            let measured = Statistics::measure(backend, diffusion, &guess, settings.vae_tile, kind);
             self.statistics = measured.await?;
+            if ledger.is_kept() {
+                ledger.keep(STATISTICS, &self.statistics.to_values().await?, Phase::Enlarge, &[])?;
+            }
         }
         let mut autoencoder = self.autoencoder(stage);
         autoencoder.statistics = self.statistics.clone();
         let (solver, tiles) = (self.solver(stage), self.tiles(stage));
-        let mut canvas = autoencoder.encode(backend, diffusion, guess, needed.start, observe).await?;
-        if solver.evaluations() > 0 {
-            {
-                let area = canvas.size;
-                let noise = match &self.job.noise {
-                    Some(path) if index == 0 => {
-                        let expected = [canvas.channels, area.height as usize, area.width as usize];
-                        noise_from_file(path, expected)?
+        let (area, channels) = (tiles.frame().core(), diffusion.vae.config.latent_channels);
+        let count = Some(channels * area.area() as usize);
+        let canvas = |data| Canvas { size: area, channels, data };
+        let canvas = match ledger.value(&latents, count)? {
+            Some(data) => canvas(data),
+            None => {
+                let mut canvas = match ledger.value(&encoded, count)? {
+                    Some(data) => canvas(data),
+                    None => {
+                        let kept = (&mut *ledger, &*encoded);
+                        let encoding =
+                            autoencoder.encode_kept(backend, diffusion, &guess, needed.start, kept, observe);
+                        let canvas = encoding.await?;
+                        ledger.keep(&encoded, &canvas.data, Phase::Encode, &[])?;
+                        canvas
                     }
-                    _ => noise(stage.seed, Rect::new(0, 0, area), canvas.channels),
                 };
-                solver.add_noise(&mut canvas.data, &noise);
-            }
-            let smooth = match settings.hint {
-                HintSource::Guess => None,
-                HintSource::Input => {
-                    let mut hint = Raster::new(scratch, guess.size(), guess.channels(), guess.depth())?;
-                    resize_wrapped(before, &mut hint, Filter::Bicubic, self.wrap())?;
-                    Some(hint)
+                if solver.evaluations() > 0 {
+                    {
+                        let noise = match &self.job.noise {
+                            Some(path) if index == 0 => {
+                                let expected = [channels, area.height as usize, area.width as usize];
+                                noise_from_file(path, expected)?
+                            }
+                            _ => noise(stage.seed, Rect::new(0, 0, area), channels),
+                        };
+                        solver.add_noise(&mut canvas.data, &noise);
+                    }
+                    let smooth = match settings.hint {
+                        HintSource::Guess => None,
+                        HintSource::Input => {
+                            let mut hint =
+                                Raster::new(scratch, guess.size(), guess.channels(), guess.depth())?;
+                            resize_wrapped(before, &mut hint, Filter::Bicubic, self.wrap())?;
+                            Some(hint)
+                        }
+                    };
+                    let conditioning =
+                        self.conditioning.as_ref().expect("prompts are embedded where there is a UNet");
+                    let hint = smooth.as_ref().unwrap_or(&guess);
+                    // Later stages have more tiles.
+                    if index + 1 == self.plan.len() {
+                        let unused = conditioning.unused(tiles.frame(), tiles.numbered());
+                        if !unused.is_empty() {
+                            let message = format!(
+                                "--tile-prompts: no tile has its centre in {}: nothing is said there",
+                                unused.join(" or ")
+                            );
+                            let _ = observe(crate::Event::Warning { message });
+                        }
+                    }
+                    let previews = self.job.step_previews;
+                    let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles, previews };
+                    let after = autoencoder.cover(needed.latents);
+                    let kept = (&mut *ledger, &*latents);
+                    redraw.run_kept(diffusion, &mut canvas, solver, after, kept, observe).await?;
                 }
-            };
-            let conditioning =
-                self.conditioning.as_ref().expect("prompts are embedded where there is a UNet");
-            let hint = smooth.as_ref().unwrap_or(guess);
-            // Later stages have more tiles.
-            if index + 1 == self.plan.len() {
-                let unused = conditioning.unused(tiles.frame(), tiles.numbered());
-                if !unused.is_empty() {
-                    let message = format!(
-                        "--tile-prompts: no tile has its centre in {}: nothing is said there",
-                        unused.join(" or ")
-                    );
-                    let _ = observe(crate::Event::Warning { message });
-                }
+                ledger.keep(&latents, &canvas.data, Phase::Diffuse, &[&encoded])?;
+                canvas
             }
-            let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles };
-            let after = autoencoder.cover(needed.latents);
-            redraw.run(diffusion, &mut canvas, solver, after, observe).await?;
+        };
+        let seen = needed.latents;
+        if ledger.is_kept() {
+            let kept = (ledger, &*decoded);
+            return autoencoder
+                .decode_kept(backend, diffusion, &canvas, guess.size(), seen, kept, observe)
+                .await;
         }
-        autoencoder.decode(backend, diffusion, &canvas, guess, needed.latents, scratch, observe).await
+        // The picture takes the guess's place.
+        autoencoder.decode(backend, diffusion, &canvas, &mut guess, seen, scratch, observe).await?;
+        Ok(guess)
     }
+}
+
+/// What a stage's diffusion is about.
+struct StageRedraw<'a> {
+    backend: &'a Backend,
+    /// The stage's input.
+    before: &'a Raster,
+    index: usize,
+    stage: &'a Stage,
 }
 
 /// The latents that a part of the picture is made of.

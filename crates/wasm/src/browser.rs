@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 
 use clarifier_model::files::ReadAt;
+use clarifier_raster::PoolFile;
 use js_sys::{ArrayBuffer, Object, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -29,24 +30,54 @@ extern "C" {
 
     /// A file of the origin's own, `FileSystemSyncAccessHandle`.
     pub type SyncAccessHandle;
+    #[wasm_bindgen(method, catch, js_name = read)]
+    fn read_some(this: &SyncAccessHandle, into: &mut [u8], at: &Place) -> Result<f64, JsValue>;
     #[wasm_bindgen(method, catch, js_name = write)]
-    fn write_some(this: &SyncAccessHandle, bytes: &Uint8Array, at: &Object) -> Result<f64, JsValue>;
+    fn write_some(this: &SyncAccessHandle, bytes: &[u8], at: &Place) -> Result<f64, JsValue>;
     #[wasm_bindgen(method, catch, js_name = getSize)]
     fn length(this: &SyncAccessHandle) -> Result<f64, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = truncate)]
+    fn set_length(this: &SyncAccessHandle, length: f64) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch, js_name = flush)]
+    fn flush_all(this: &SyncAccessHandle) -> Result<(), JsValue>;
+
+    /// Where in a file, `{ at }`.
+    type Place;
+    #[wasm_bindgen(method, setter)]
+    fn set_at(this: &Place, at: f64);
+
+    /// Milliseconds since the worker began.
+    #[wasm_bindgen(js_namespace = performance)]
+    pub fn now() -> f64;
 
     #[wasm_bindgen(js_namespace = console, js_name = error)]
     pub fn log_error(text: &str);
 }
 
+fn place(at: u64) -> Place {
+    let place: Place = Object::new().unchecked_into();
+    place.set_at(at as f64);
+    place
+}
+
 /// What JavaScript threw.
 fn error(thrown: &JsValue) -> io::Error {
-    let text = thrown.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message()));
-    io::Error::other(text.unwrap_or_else(|| format!("{thrown:?}")))
+    let Some(error) = thrown.dyn_ref::<js_sys::Error>() else {
+        return io::Error::other(format!("{thrown:?}"));
+    };
+    if error.name() == "QuotaExceededError" {
+        let text =
+            "the browser has no more room for this page: free some of the disk, or work on a smaller picture";
+        return io::Error::new(io::ErrorKind::StorageFull, text);
+    }
+    io::Error::other(String::from(error.message()))
 }
 
 thread_local! {
     /// Values of JavaScript stay on their thread; the engine's files must be free to leave theirs.
     static FILES: RefCell<BTreeMap<usize, Blob>> = const { RefCell::new(BTreeMap::new()) };
+    /// Likewise; these stay open as long as the worker lives.
+    static OPEN: RefCell<Vec<SyncAccessHandle>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A file that the user gave.
@@ -117,9 +148,7 @@ impl OwnFile {
 
 impl Write for OwnFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let at = Object::new();
-        js_sys::Reflect::set(&at, &"at".into(), &(self.at as f64).into()).map_err(|e| error(&e))?;
-        let written = self.handle.write_some(&Uint8Array::from(bytes), &at).map_err(|e| error(&e))?;
+        let written = self.handle.write_some(bytes, &place(self.at)).map_err(|e| error(&e))?;
         self.at += written as u64;
         Ok(written as usize)
     }
@@ -138,5 +167,48 @@ impl Seek for OwnFile {
         };
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.at)
+    }
+}
+
+/// A file of the origin's own that is part of the engine's folder.
+pub struct FolderFile(usize);
+
+impl FolderFile {
+    pub fn new(handle: SyncAccessHandle) -> Self {
+        OPEN.with_borrow_mut(|open| {
+            open.push(handle);
+            Self(open.len() - 1)
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&SyncAccessHandle) -> Result<T, JsValue>) -> io::Result<T> {
+        OPEN.with_borrow(|open| {
+            let handle = open.get(self.0).ok_or_else(|| io::Error::other("on another thread"))?;
+            act(handle).map_err(|thrown| error(&thrown))
+        })
+    }
+}
+
+impl PoolFile for FolderFile {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let read = self.with(|file| file.read_some(into, &place(offset)))?;
+        if read as usize == into.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let written = self.with(|file| file.write_some(bytes, &place(offset)))?;
+        if written as usize == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.with(|file| file.set_length(length as f64))
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.with(SyncAccessHandle::length).map(|length| length as u64)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.with(SyncAccessHandle::flush_all)
     }
 }

@@ -4,14 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use clarifier_model::files::Source;
-use clarifier_raster::Raster;
+use clarifier_raster::{PoolFolder, Raster};
 use clarifier_upscale::device::{Backend, DeviceChoice};
 use clarifier_upscale::{DiffusionPaths, Error, Event, Models, UpscalerChoice};
 use js_sys::{Function, Uint8Array};
 use wasm_bindgen::JsValue;
+
+use crate::picture::Input;
 
 /// What is loaded, and what it was loaded from.
 pub struct Loaded {
@@ -30,6 +33,10 @@ pub struct Engine {
     pub backends: Vec<(DeviceChoice, Backend)>,
     /// None while a command has it.
     pub loaded: Option<Loaded>,
+    /// Where what is large is kept; none in browsers without files.
+    pub folder: Option<Arc<PoolFolder>>,
+    /// Of the next run.
+    pub input: Option<Input>,
     /// Of the last run.
     pub result: Option<Raster>,
 }
@@ -71,6 +78,9 @@ pub fn teller(tell: &Function) -> impl FnMut(Event) -> ControlFlow<()> {
     move |event| {
         let pixels = match &event {
             Event::Preview(preview) => JsValue::from(Uint8Array::from(&preview.pixels[..])),
+            Event::Step { preview: Some(preview), .. } => {
+                JsValue::from(Uint8Array::from(&preview.pixels[..]))
+            }
             _ => JsValue::UNDEFINED,
         };
         let json = serde_json::to_string(&event).expect("events are plain data");

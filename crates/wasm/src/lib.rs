@@ -7,12 +7,17 @@
 mod browser;
 mod constructors;
 mod engine;
+mod folder;
+mod hash;
+mod kept;
 mod models;
+mod picture;
+mod plan;
 mod run;
 mod save;
 mod turns;
 
-use js_sys::{Array, Function, Uint8Array};
+use js_sys::{Array, Function};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -46,27 +51,76 @@ pub async fn models(choice: String, files: Array, ids: Vec<String>, tell: Functi
     InTurns::new(models::choose(&choice, &files, &ids, &tell)).await
 }
 
-/// The command `plan`: of `{ width, height, settings, region }`, JSON in and out.
+/// Open files of the engine's own folder (`web/worker/folder.js`), the first time all that there are.
 #[wasm_bindgen]
-pub fn plan(wanted: &str) -> Answer<String> {
-    run::plan(wanted)
+pub fn add_files(handles: &Array) -> Answer<()> {
+    folder::add(handles)
 }
 
-/// The command `upscale`: `wanted` is JSON without `pixels` and `noise`.
+/// For how many names there are open files yet.
+#[wasm_bindgen]
+pub fn room() -> usize {
+    folder::room()
+}
+
+/// The names in the engine's own folder.
+#[wasm_bindgen]
+pub fn names() -> Answer<Vec<String>> {
+    folder::names()
+}
+
+/// The command `plan`: of `{ width, height, settings, region, models, adapter }`, JSON in and out.
+#[wasm_bindgen]
+pub fn plan(wanted: &str) -> Answer<String> {
+    plan::plan(wanted)
+}
+
+/// The command `picture`: what `upscale` will work on has this size, and comes in bands.
+#[wasm_bindgen]
+pub fn picture(width: u32, height: u32) -> Answer<()> {
+    picture::begin(width, height)
+}
+
+/// The command `band`: a part of that picture, in RGBA.
+#[wasm_bindgen]
+pub fn band(x: u32, y: u32, width: u32, height: u32, pixels: &[u8]) -> Answer<()> {
+    picture::band(x, y, width, height, pixels)
+}
+
+/// The command `upscale` on the picture that came in bands: `wanted` is JSON without `noise`. With `about` (JSON) it is
+/// kept in the engine's folder until it has ended, together with that.
 #[wasm_bindgen]
 pub async fn upscale(
     wanted: String,
-    pixels: Uint8Array,
+    about: Option<String>,
     noise: Option<Blob>,
     tell: Function,
 ) -> Answer<String> {
-    InTurns::new(run::upscale(&wanted, &pixels, noise, &tell)).await
+    InTurns::new(run::upscale(&wanted, about.as_deref(), noise, &tell)).await
 }
 
-/// The command `pixels`: RGBA of a part of the last result.
+/// The command `resume`: go on with the run that is kept; the models must be loaded, and `noise` is what it was.
 #[wasm_bindgen]
-pub fn pixels(x: u32, y: u32, width: u32, height: u32) -> Answer<Vec<u8>> {
-    save::pixels(x, y, width, height)
+pub async fn resume(noise: Option<Blob>, tell: Function) -> Answer<String> {
+    InTurns::new(run::resume(noise, &tell)).await
+}
+
+/// The command `unfinished`: the run that is kept, as JSON `{ wanted, about, at, width, height }`, if there is one.
+#[wasm_bindgen]
+pub fn unfinished() -> Answer<Option<String>> {
+    kept::unfinished()
+}
+
+/// The command `discard`: forget it.
+#[wasm_bindgen]
+pub fn discard() -> Answer<()> {
+    kept::forget()
+}
+
+/// The command `pixels`: RGBA of a part of the last result, each pixel the mean of `scale` × `scale`.
+#[wasm_bindgen]
+pub fn pixels(x: u32, y: u32, width: u32, height: u32, scale: u32) -> Answer<Vec<u8>> {
+    save::pixels(x, y, width, height, scale)
 }
 
 /// The command `save`, into an open file of the browser's.

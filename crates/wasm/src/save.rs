@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Cursor, Seek, Write};
 use std::path::Path;
 
-use clarifier_raster::{Channels, EncodeOptions, Format, Raster, encode};
+use clarifier_raster::{EncodeOptions, Format, Raster, encode, overview};
 use clarifier_tile::{Rect, Size};
 
 use crate::browser::{OwnFile, SyncAccessHandle};
@@ -12,6 +12,8 @@ use crate::{Answer, failed};
 
 /// Bytes that go into a file at once.
 const BUFFER: usize = 1 << 20;
+/// By how much an overview may be smaller.
+const MOST_SCALE: u32 = 4096;
 
 fn with_result<T>(act: impl FnOnce(&Raster) -> Answer<T>) -> Answer<T> {
     ENGINE.with_borrow(|engine| match &engine.result {
@@ -20,27 +22,17 @@ fn with_result<T>(act: impl FnOnce(&Raster) -> Answer<T>) -> Answer<T> {
     })
 }
 
-pub fn pixels(x: u32, y: u32, width: u32, height: u32) -> Answer<Vec<u8>> {
+pub fn pixels(x: u32, y: u32, width: u32, height: u32, scale: u32) -> Answer<Vec<u8>> {
     with_result(|result| {
         let inside = |at: u32, length: u32, side: u32| at.checked_add(length).is_some_and(|end| end <= side);
         let size = result.size();
         if !inside(x, width, size.width) || !inside(y, height, size.height) {
             return Err(failed(format!("that part is not inside the result, which is {size} pixels")));
         }
-        let planes = result.read(Rect::new(x, y, Size::new(width, height))).map_err(failed)?;
-        let rgb = planes.to_rgb();
-        let level = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-        let mut bytes = vec![u8::MAX; 4 * width as usize * height as usize];
-        let alpha = (result.channels() == Channels::Rgba).then(|| planes.plane(3));
-        for (at, pixel) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            for (channel, value) in pixel[..3].iter_mut().enumerate() {
-                *value = level(rgb.plane(channel)[at]);
-            }
-            if let Some(alpha) = alpha {
-                pixel[3] = level(alpha[at]);
-            }
+        if !(1..=MOST_SCALE).contains(&scale) {
+            return Err(failed(format!("the scale is a whole number from 1 to {MOST_SCALE}")));
         }
-        Ok(bytes)
+        overview(result, Rect::new(x, y, Size::new(width, height)), scale).map_err(failed)
     })
 }
 

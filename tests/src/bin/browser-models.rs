@@ -1,9 +1,10 @@
 //! What the tests of the page need of the engine: `browser-models FOLDER` writes the files of weights that they
-//! choose, `browser-models --describe` prints the description of the settings.
+//! choose, `browser-models --full FOLDER` those of SD 1.5's true sizes (2.9 GB), `browser-models --describe` prints
+//! the description of the settings.
 
 use std::path::PathBuf;
 
-use clarifier_tests::models::ldm_entries;
+use clarifier_tests::models::{ldm_entries, ldm_entries_full};
 use clarifier_tests::weights::{Entry, Stored, write_safetensors};
 
 /// Width of the text that the fixtures' tiny networks take, and of what their text encoder has inside.
@@ -36,8 +37,10 @@ fn main() {
         println!("{}", clarifier_upscale::description());
         return;
     }
-    let folder = PathBuf::from(what);
-    let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(widened).collect();
+    let full = what == "--full";
+    let folder = PathBuf::from(if full { std::env::args_os().nth(2).expect("a folder") } else { what });
+    let entries: fn(&str) -> Vec<Entry> = if full { ldm_entries_full } else { widened };
+    let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(entries).collect();
     write_safetensors(&folder.join("checkpoint.safetensors"), &checkpoint, Stored::F16);
-    write_safetensors(&folder.join("controlnet.safetensors"), &widened("controlnet"), Stored::F16);
+    write_safetensors(&folder.join("controlnet.safetensors"), &entries("controlnet"), Stored::F16);
 }

@@ -11,7 +11,7 @@ use ureq::http::{Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 
 use super::cache::{BRANCH, home};
-use super::manifest::Model;
+use super::manifest::{Model, manifest};
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
@@ -52,10 +52,7 @@ impl Hub {
             .user_agent(concat!("clarifier/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: config.build().into(),
-            endpoint: variable("HF_ENDPOINT")
-                .unwrap_or_else(|| "https://huggingface.co".into())
-                .trim_end_matches('/')
-                .into(),
+            endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| manifest().hub).trim_end_matches('/').into(),
             token: variable("HF_TOKEN").or_else(file).map(|t| t.trim().to_owned()),
         }
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
+use indicatif::DecimalBytes;
 
 use cache::Cache;
 pub use manifest::Kind;
@@ -32,7 +33,7 @@ pub fn by_file_name(name: &str) -> Option<PathBuf> {
 /// here.
 pub fn of_kind(kind: Kind) -> Vec<(String, Option<PathBuf>)> {
     let cache = Cache::from_environment().ok();
-    let models = manifest::models().into_iter().filter(|model| model.kind == Some(kind));
+    let models = manifest::models().into_iter().filter(|model| model.kind == kind);
     models.map(|model| (model.name.clone(), cache.as_ref().and_then(|cache| cache.find(&model)))).collect()
 }
 
@@ -82,7 +83,8 @@ fn list(cache: &Cache) {
     for model in manifest::models() {
         let state = if cache.find(&model).is_some() { "here" } else { "-" };
         let set = if model.recommended { "recommended" } else { "" };
-        println!("{:<22} {:<5} {:<12} {} ({})", model.name, state, set, model.role, model.licence);
+        let size = model.megabytes.map_or(String::new(), |mb| DecimalBytes(mb * 1_000_000).to_string());
+        println!("{:<22} {state:<5} {set:<12} {size:>9}  {} ({})", model.name, model.role, model.licence);
     }
 }
 

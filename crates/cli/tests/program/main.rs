@@ -3,6 +3,7 @@
 mod adapters;
 mod batch;
 mod hub;
+mod interrupted;
 mod metadata;
 mod pictures;
 mod recipes;

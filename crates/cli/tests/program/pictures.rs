@@ -262,3 +262,111 @@ fn events_are_json_and_a_dry_run_writes_nothing() {
         (&"done".into(), &5.into())
     );
 }
+
+/// The pixels of a pyramid's largest level.
+fn largest_level(dzi: &Path, size: (u32, u32), format: &str) -> image::RgbImage {
+    let name = dzi.file_stem().unwrap().to_str().unwrap();
+    let longest = f64::from(size.0.max(size.1));
+    let level = dzi.with_file_name(format!("{name}_files")).join((longest.log2().ceil() as u32).to_string());
+    let mut whole = image::RgbImage::new(size.0, size.1);
+    for (column, row) in
+        (0..size.1.div_ceil(254)).flat_map(|y| (0..size.0.div_ceil(254)).map(move |x| (x, y)))
+    {
+        let tile = image::open(level.join(format!("{column}_{row}.{format}"))).unwrap().to_rgb8();
+        let at = |index: u32| i64::from((254 * index).saturating_sub(1));
+        image::imageops::replace(&mut whole, &tile, at(column), at(row));
+    }
+    whole
+}
+
+#[test]
+fn a_deep_zoom_pyramid_is_the_picture_in_tiles() {
+    let home = tempfile::tempdir().unwrap();
+    picture(160, 130).save(home.path().join("in.png")).unwrap();
+    let run = |options: &[&str]| {
+        let usual = ["upscale", "in.png", "--device", "cpu", "--upscaler", "lanczos"];
+        clarifier(home.path(), &[&usual[..], options].concat())
+    };
+    assert!(run(&["-o", "plain.png"]).status.success());
+    let output = run(&["-o", "zoom.dzi", "--dzi-tiles", "png"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let plain = image::open(home.path().join("plain.png")).unwrap().to_rgb8();
+    assert_eq!(largest_level(&home.path().join("zoom.dzi"), (320, 260), "png"), plain);
+    // How it was made is in the smallest tile.
+    let output = run(&["--recipe", "zoom_files/0/0_0.png", "-o", "again.png"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Not over another, and not over tiles without a description either.
+    std::fs::remove_file(home.path().join("zoom.dzi")).unwrap();
+    let output = run(&["-o", "zoom.dzi"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("zoom_files: it exists already"), "{}", stderr(&output));
+    assert!(run(&["-o", "zoom.dzi", "--overwrite"]).status.success());
+    // JPEG tiles by default, and the pattern's name.
+    let output = run(&["--format", "dzi"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(home.path().join("in_2x_files/9/1_1.jpg").exists() && home.path().join("in_2x.dzi").exists());
+    let deep = run(&["-o", "deep.dzi", "--output-depth", "16"]);
+    assert!(stderr(&deep).contains("--dzi-tiles png"), "{}", stderr(&deep));
+    let names = ["again.png", "in.png", "in_2x.dzi", "in_2x_files", "plain.png", "zoom.dzi", "zoom_files"];
+    assert_eq!(files(home.path()), names);
+}
+
+#[test]
+fn a_picture_on_a_disk_becomes_what_one_in_memory_does() {
+    let home = tempfile::tempdir().unwrap();
+    picture(300, 200).save(home.path().join("in.png")).unwrap();
+    let run = |options: &[&str]| {
+        // The seed is in the recipe.
+        let usual = ["upscale", "in.png", "--device", "cpu", "--upscaler", "lanczos", "--seed", "1"];
+        let output = clarifier(home.path(), &[&usual[..], options].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["-o", "memory.png"]);
+    // Neither the input nor the copies may be in memory.
+    let plan = run(&["-o", "disk.png", "--memory-limit", "64K", "--dry-run"]);
+    assert!(plan.contains("working copies of the picture: ") && plan.contains(" MB on disk"), "{plan}");
+    run(&["-o", "disk.png", "--memory-limit", "64K", "--work-dir", "work"]);
+    let read = |name: &str| std::fs::read(home.path().join(name)).unwrap();
+    assert!(read("memory.png") == read("disk.png"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_too_small_for_working_copies_is_said_before_any_work() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("disk")).unwrap();
+    picture(300, 300).save(home.path().join("in.png")).unwrap();
+    // A disk of 512 KiB, in a mount namespace of the program's own.
+    let script = format!(
+        "mount -t tmpfs -o size=512k none disk && {} upscale in.png -o out.png --device cpu --upscaler lanczos \
+         --memory-limit 64K --work-dir disk",
+        env!("CARGO_BIN_EXE_clarifier")
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script])
+        .env("HF_HOME", home.path())
+        .current_dir(home.path())
+        .output()
+        .expect("unshare, of util-linux");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--work-dir takes a folder on another disk"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("disk has 0 MB free"), "{}", stderr(&output));
+    assert!(!home.path().join("out.png").exists());
+}
+
+#[test]
+fn sides_that_a_format_cannot_have_are_refused_before_any_work() {
+    let home = tempfile::tempdir().unwrap();
+    picture(4200, 1).save(home.path().join("in.png")).unwrap();
+    for (name, factor, limit) in [("out.jpg", "16", "65535"), ("out.webp", "4", "16383")] {
+        let output = clarifier(
+            home.path(),
+            &["upscale", "in.png", "-o", name, "--upscale-factor", factor, "--device", "cpu"],
+        );
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(&format!("at most {limit} pixels a side")), "{}", stderr(&output));
+        assert!(stderr(&output).contains(".png"), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("device:"), "nothing was begun: {}", stderr(&output));
+    }
+}

@@ -25,7 +25,7 @@ impl Source {
     }
 
     /// The open file, if it is not to be opened by its path.
-    pub(super) fn bytes(&self) -> Option<&Arc<dyn ReadAt + Sync>> {
+    pub fn bytes(&self) -> Option<&Arc<dyn ReadAt + Sync>> {
         self.opened.as_ref()
     }
 

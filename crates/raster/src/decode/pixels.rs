@@ -1,4 +1,5 @@
-//! A file's pixels, by the codecs of `image`.
+//! What is known of a file before its pixels, and the pixels of the formats that are decoded in one piece,
+//! by the codecs of `image`.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
@@ -6,35 +7,15 @@ use clarifier_tile::Size;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::DecodeError;
+use super::upright::{Layout, Place};
 use crate::store::zeros;
-use crate::{Channels, Depth, Format, Metadata};
+use crate::{Channels, Depth, Format, Metadata, Raster, RasterError, memory};
 
 /// A white page of 1 bit a pixel, deflated, grows by 1032 · 8, with a palette of colours three times
 /// as much. Nothing honest grows more.
 const PLAUSIBLE_RATIO: u64 = 30_000;
 /// Pixels up to this many bytes are always decoded: a blank lossless WebP has no size at all.
 const ALWAYS_PLAUSIBLE: u64 = 1 << 30;
-
-/// A whole picture as it lies in its file.
-pub(super) struct Pixels {
-    pub size: Size,
-    pub channels: Channels,
-    pub depth: Depth,
-    /// Interleaved, in native byte order.
-    pub bytes: Vec<u8>,
-    /// What was lost, in sentences.
-    pub warnings: Vec<String>,
-}
-
-impl Pixels {
-    /// From values for 0 to 1, of which it says that they lost something.
-    pub fn from_floats(size: Size, channels: Channels, values: impl Iterator<Item = f32>) -> Self {
-        let level = |value: f32| (value.clamp(0.0, 1.0) * 65535.0).round() as u16;
-        let bytes = values.flat_map(|value| level(value).to_ne_bytes()).collect();
-        let warning = "its 32-bit values were cut off at 0 and 1 and reduced to 16 bits".to_owned();
-        Self { size, channels, depth: Depth::Sixteen, bytes, warnings: vec![warning] }
-    }
-}
 
 /// What is known of the file before it is decoded.
 pub(super) struct Input<'a> {
@@ -81,7 +62,11 @@ impl<'a> Input<'a> {
         DecodeError::Unsupported { name, format, reason: reason.to_owned() }
     }
 
-    fn failed(&self, error: ImageError) -> DecodeError {
+    pub fn unstored(&self, source: RasterError) -> DecodeError {
+        DecodeError::Store { name: self.name.to_owned(), source }
+    }
+
+    pub fn failed(&self, error: ImageError) -> DecodeError {
         match error {
             ImageError::Unsupported(error) => self.unsupported(&error.to_string()),
             other => self.damaged(&other.to_string()),
@@ -94,6 +79,16 @@ impl<'a> Input<'a> {
             return Err(DecodeError::Implausible { name: self.name.to_owned(), size, bytes: self.bytes });
         }
         Ok(())
+    }
+
+    /// Whether there is memory for what cannot be done in parts. `what` it is, for the user.
+    pub fn check_memory(&self, what: &'static str, needed: u64) -> Result<(), DecodeError> {
+        match memory::available() {
+            Some(available) if needed > ALWAYS_PLAUSIBLE && needed > available => {
+                Err(DecodeError::Memory { name: self.name.to_owned(), what, needed, available })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -119,47 +114,66 @@ pub(super) fn header_by_codec(
     Ok((Size::from(decoder.dimensions()), decoder.exif_metadata().ok().flatten()))
 }
 
-/// The pixels, and the metadata as they are in the file.
-pub(super) fn by_codec(
-    reader: impl BufRead + Seek,
-    input: &Input,
-) -> Result<(Pixels, Metadata), DecodeError> {
-    let (mut decoder, mut limits) = decoder(reader, input)?;
-    let failed = |error| input.failed(error);
-    let (size, total) = (Size::from(decoder.dimensions()), decoder.total_bytes());
-    input.check(size, total)?;
-    limits.max_alloc = Some(total.saturating_mul(2).saturating_add(ALWAYS_PLAUSIBLE));
-    decoder.set_limits(limits).map_err(failed)?;
-    let iptc = match input.format {
-        Format::Jpeg => decoder.iptc_metadata().ok().flatten(),
-        _ => None,
-    };
-    let metadata = Metadata {
-        icc: decoder.icc_profile().ok().flatten(),
-        exif: decoder.exif_metadata().ok().flatten(),
-        xmp: decoder.xmp_metadata().ok().flatten(),
-        iptc: iptc.as_deref().and_then(crate::iptc::from_resources),
-        recipe: None,
-    };
-    let colour = decoder.color_type();
-    let no_memory =
-        |error: io::Error| DecodeError::Store { name: input.name.to_owned(), source: error.into() };
-    let mut bytes = zeros(total).map_err(no_memory)?;
-    decoder.read_image(&mut bytes).map_err(failed)?;
-    let (channels, depth) = match colour {
-        ColorType::L8 => (Channels::Grey, Depth::Eight),
-        ColorType::La8 => (Channels::GreyAlpha, Depth::Eight),
-        ColorType::Rgb8 => (Channels::Rgb, Depth::Eight),
-        ColorType::Rgba8 => (Channels::Rgba, Depth::Eight),
-        ColorType::L16 => (Channels::Grey, Depth::Sixteen),
-        ColorType::La16 => (Channels::GreyAlpha, Depth::Sixteen),
-        ColorType::Rgb16 => (Channels::Rgb, Depth::Sixteen),
-        ColorType::Rgba16 => (Channels::Rgba, Depth::Sixteen),
-        float => {
-            let channels = if float.has_alpha() { Channels::Rgba } else { Channels::Rgb };
-            let values = bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
-            return Ok((Pixels::from_floats(size, channels, values), metadata));
-        }
-    };
-    Ok((Pixels { size, channels, depth, bytes, warnings: Vec::new() }, metadata))
+/// A file that `image` decodes: what its head says.
+pub(super) struct Codec<'r> {
+    decoder: Box<dyn ImageDecoder + 'r>,
+    limits: Limits,
+    pub size: Size,
+    pub colour: ColorType,
+    /// As they are in the file.
+    pub metadata: Metadata,
+}
+
+impl<'r> Codec<'r> {
+    pub fn open(reader: impl BufRead + Seek + 'r, input: &Input) -> Result<Self, DecodeError> {
+        let (mut decoder, limits) = decoder(reader, input)?;
+        let (size, total) = (Size::from(decoder.dimensions()), decoder.total_bytes());
+        input.check(size, total)?;
+        let iptc = match input.format {
+            Format::Jpeg => decoder.iptc_metadata().ok().flatten(),
+            _ => None,
+        };
+        let metadata = Metadata {
+            icc: decoder.icc_profile().ok().flatten(),
+            exif: decoder.exif_metadata().ok().flatten(),
+            xmp: decoder.xmp_metadata().ok().flatten(),
+            iptc: iptc.as_deref().and_then(crate::iptc::from_resources),
+            recipe: None,
+        };
+        let colour = decoder.color_type();
+        Ok(Self { decoder: Box::new(decoder), limits, size, colour, metadata })
+    }
+
+    /// How the pixels are stored; none of floats.
+    pub fn layout(&self) -> Option<Layout> {
+        let (channels, depth) = match self.colour {
+            ColorType::L8 => (Channels::Grey, Depth::Eight),
+            ColorType::La8 => (Channels::GreyAlpha, Depth::Eight),
+            ColorType::Rgb8 => (Channels::Rgb, Depth::Eight),
+            ColorType::Rgba8 => (Channels::Rgba, Depth::Eight),
+            ColorType::L16 => (Channels::Grey, Depth::Sixteen),
+            ColorType::La16 => (Channels::GreyAlpha, Depth::Sixteen),
+            ColorType::Rgb16 => (Channels::Rgb, Depth::Sixteen),
+            ColorType::Rgba16 => (Channels::Rgba, Depth::Sixteen),
+            _ => return None,
+        };
+        Some(Layout { size: self.size, channels, depth })
+    }
+
+    /// The picture, decoded in one piece.
+    pub fn whole(mut self, input: &Input, layout: Layout, place: Place) -> Result<Raster, DecodeError> {
+        let failed = |error| input.failed(error);
+        let total = layout.total();
+        // The codecs of JPEG and WebP read the file into memory first.
+        let what = match input.format {
+            Format::Png => "an interlaced PNG",
+            other => other.name(),
+        };
+        input.check_memory(what, total.saturating_add(input.bytes))?;
+        self.limits.max_alloc = Some(total.saturating_mul(2).saturating_add(ALWAYS_PLAUSIBLE));
+        self.decoder.set_limits(self.limits).map_err(failed)?;
+        let mut bytes = zeros(total).map_err(|error| input.unstored(error.into()))?;
+        self.decoder.read_image_boxed(&mut bytes).map_err(failed)?;
+        place.whole(input, layout, bytes)
+    }
 }

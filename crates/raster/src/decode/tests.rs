@@ -38,9 +38,48 @@ fn every_kind_is_read_as_pillow_reads_it() {
 }
 
 #[test]
+fn large_strips_read_by_rows_are_as_tiff_reads_them() {
+    let mut by_rows = 0;
+    for (name, _) in expected().into_iter().filter(|(name, _)| name.ends_with("tif")) {
+        let bytes = fixtures::bytes(&name);
+        let read = |bytes: &[u8], large: u64| {
+            let mut reader = Cursor::new(bytes);
+            let input = Input::recognise(&mut reader, "it").unwrap();
+            let place = Place { kind: &StoreKind::Memory, orientation: Orientation::NoTransforms };
+            let premultiplied = exif::is_premultiplied(&mut reader);
+            let raster = tiff::read_in(&mut reader, &input, place, premultiplied, &mut Vec::new(), large);
+            raster.map(|raster| levels(&raster)).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&bytes, 0), read(&bytes, u64::MAX), "{name}");
+        let mut decoder = ::tiff::decoder::Decoder::new(Cursor::new(&bytes)).unwrap();
+        let planes = decoder.image_buffer_layout().unwrap().planes;
+        let raster = open(&fixtures::path(&name), &StoreKind::Memory).unwrap().raster;
+        let (size, channels, depth) = (raster.size(), raster.channels(), raster.depth());
+        let strips = strip::Strips::of(&mut decoder, upright::Layout { size, channels, depth }, planes);
+        by_rows += usize::from(strips.is_some());
+        if name.starts_with("one_strip") {
+            assert!(strips.is_some(), "{name}");
+            // Plain ones have their pixels at the end or near it.
+            let cut = &bytes[..bytes.len() / 2];
+            assert!(read(cut, 0).unwrap_err().starts_with("it: "), "{name}");
+        }
+    }
+    assert!(by_rows > 10, "{by_rows}");
+}
+
+#[test]
+fn what_needs_more_memory_than_there_is_is_refused_before_it_is_taken() {
+    let input = Input { name: "it", format: Format::Jpeg, bytes: 1 << 30 };
+    let error = input.check_memory("a JPEG", u64::MAX).unwrap_err().to_string();
+    assert!(error.contains("a JPEG is decoded in one piece, which takes 18446744073709 MB"), "{error}");
+    input.check_memory("a JPEG", 1 << 20).unwrap();
+}
+
+#[test]
 fn both_stores_hold_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["rgba16.png", "turned_6.jpg"] {
+    for name in ["rgba16.png", "turned_6.jpg", "turned_6.png", "camera.tif", "tiles_planes.tif", "planes.tif"]
+    {
         let memory = open(&fixtures::path(name), &StoreKind::Memory).unwrap().raster;
         let file = open(&fixtures::path(name), &StoreKind::File(folder.path().into())).unwrap().raster;
         assert_eq!(memory.read(memory.area()).unwrap(), file.read(file.area()).unwrap());

@@ -18,7 +18,7 @@ use tiff::tags::{
 };
 use tiff::{Directory, TiffError};
 
-use super::{BAND, Blocks, EncodeError, for_each_band};
+use super::{BAND, Blocks, EncodeError, in_parallel};
 use crate::exif::{EXIF_IFD, Exif, Field, GPS_IFD, IPTC, XMP};
 use crate::{Depth, Raster};
 
@@ -97,11 +97,16 @@ fn write_kind<W: Write + Seek, K: TiffKind>(
     }
     write_layout(raster, &mut image, depth)?;
     let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
-    for_each_band(raster, depth, |mut bytes| {
-        predict(&mut bytes, raster, depth);
+    let height = raster.size().height;
+    let strip = |y: u32| Ok::<_, EncodeError>(raster.read_rows(y, BAND.min(height - y), depth)?);
+    let (width, samples) = (raster.size().width as usize, raster.channels().count());
+    let deflated = |mut bytes: Vec<u8>| {
+        predict(&mut bytes, width, samples, depth);
         let mut deflate = ZlibEncoder::new(Vec::new(), LEVEL);
         deflate.write_all(&bytes)?;
-        let strip = deflate.finish()?;
+        Ok(deflate.finish()?)
+    };
+    in_parallel((0..height).step_by(BAND as usize), strip, deflated, |strip: Vec<u8>| {
         let offset = image.write_data(strip.as_slice()).map_err(codec)?;
         offsets.push(K::convert_offset(offset).map_err(codec)?);
         lengths.push(K::convert_offset(strip.len() as u64).map_err(codec)?);
@@ -156,9 +161,8 @@ fn write_layout<W: Write + Seek, K: TiffKind>(
 }
 
 /// Every value less the one to its left (TIFF 6.0, "Differencing Predictor"), which deflates far better.
-fn predict(bytes: &mut [u8], raster: &Raster, depth: Depth) {
-    let samples = raster.channels().count();
-    for row in bytes.chunks_exact_mut(raster.size().width as usize * samples * depth.bytes()) {
+fn predict(bytes: &mut [u8], width: usize, samples: usize, depth: Depth) {
+    for row in bytes.chunks_exact_mut(width * samples * depth.bytes()) {
         match depth {
             Depth::Eight => {
                 for at in (samples..row.len()).rev() {

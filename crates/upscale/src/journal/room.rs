@@ -1,0 +1,44 @@
+//! How much room a journal needs.
+
+use clarifier_raster::Wrap;
+use clarifier_tile::Size;
+
+use crate::autoencode::{FACTOR, latent_size};
+use crate::{Enlarger, Frame, Settings, Stage};
+
+/// Of a working picture: RGB in 16 bits.
+const BYTES_PER_PIXEL: u64 = 6;
+/// Of a canvas of 4 channels, for each latent: the canvas and the sum over tiles in f32, at most three of the sampler's in
+/// f64; all twice, since the new is written before the old is removed; and the encoded canvas.
+const BYTES_PER_LATENT: u64 = 2 * (4 * 4 + 4 * 4 + 3 * 4 * 8) + 4 * 4;
+/// Of a row of the decoder's tiles, for each pixel: the sums of RGB in f32, twice.
+const BYTES_PER_BAND_PIXEL: u64 = 2 * 3 * 4;
+/// Of the autoencoder's statistics: means and variances of 32 groups, for some 60 normalisations.
+const STATISTICS: u64 = 32 << 10;
+
+/// The most bytes that `stage` keeps at once.
+pub(crate) fn room(stage: &Stage, enlarger: &Enlarger, diffusion: bool, settings: &Settings) -> u64 {
+    let wrap = Wrap::from(settings.seamless);
+    let picture = |size: Size| size.area() * BYTES_PER_PIXEL;
+    let (before, guess) = (picture(stage.from), picture(stage.to));
+    let large = match enlarger.enlarged(stage.from, stage.to) {
+        Some(size) if size != stage.to => picture(size),
+        _ => 0,
+    };
+    let enlarging = before + large + guess;
+    if !diffusion {
+        return enlarging;
+    }
+    let latents = latent_size(stage.to, FACTOR);
+    let continued = Frame::new(latents, wrap, settings.tile_overlap).area();
+    let diffusing = before + guess + continued.area() * BYTES_PER_LATENT;
+    let circular = wrap != Wrap::NONE;
+    let pixels = continued.times(FACTOR);
+    let band =
+        u64::from(pixels.width) * u64::from(settings.vae_tile.min(pixels.height)) * BYTES_PER_BAND_PIXEL;
+    // The decoded picture, continued if it is circular, and brought to its size; the same with its colours held.
+    let copies = if circular { picture(pixels) + 2 * guess } else { guess };
+    let held = if settings.colour_lock > 0.0 { guess } else { 0 };
+    let decoding = before + guess + copies + band.max(held) + latents.area() * 4 * 4;
+    enlarging.max(diffusing).max(decoding) + STATISTICS
+}

@@ -1,0 +1,34 @@
+// The page without a connection: the service worker keeps its files, and tells when there is a newer page.
+
+/**
+ * Have the page's files kept. `renewed(act)` is called when another version is there; `act` brings the page to it. Where there are no
+ * service workers the page needs its server, and that is all.
+ */
+export async function keepForOffline(renewed) {
+  const { serviceWorker } = navigator;
+  if (!serviceWorker) return;
+  const before = serviceWorker.controller;
+  let wanted = false;
+  const takeOver = (worker) => () => {
+    wanted = true;
+    worker.postMessage("take over");
+  };
+  serviceWorker.addEventListener("controllerchange", () => {
+    if (wanted) location.reload();
+    // Another tab went over to the newer page: this one has parts of the older.
+    else if (before) renewed(() => location.reload());
+  });
+  try {
+    const address = new URL("../../sw.js", import.meta.url);
+    const registration = await serviceWorker.register(address, { updateViaCache: "none" });
+    const announce = (worker) => {
+      if (worker.state === "installed" && serviceWorker.controller) renewed(takeOver(worker));
+    };
+    const watch = (worker) => worker?.addEventListener("statechange", () => announce(worker));
+    registration.addEventListener("updatefound", () => watch(registration.installing));
+    watch(registration.installing);
+    if (registration.waiting) announce(registration.waiting);
+  } catch {
+    // Forbidden, or a server without sw.js: nothing else depends on it.
+  }
+}
