@@ -1,5 +1,6 @@
 //! The process that may crash: one device, told of line by line.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -9,7 +10,6 @@ use clarifier_upscale::selftest::{Fault, Level, Opened, Options, Progress, list_
 use super::Work;
 use super::watch::Line;
 use crate::Outcome;
-use crate::progress::print_json;
 
 /// A mistake to make: `wrong-element:KERNEL`, `nan:KERNEL` or `missing-barrier`. For tests.
 const FAULT: &str = "CLARIFIER_SELFTEST_FAULT";
@@ -19,9 +19,17 @@ const SIMULATE: &str = "CLARIFIER_SELFTEST_SIMULATE";
 
 /// The adapters of one API.
 pub fn list(api: &str) -> Result<Outcome> {
-    print_json(&Line::Adapters(pollster::block_on(list_on(api))));
-    print_json(&Line::Finished);
+    say(&Line::Adapters(pollster::block_on(list_on(api))));
+    say(&Line::Finished);
     Ok(Outcome::Done)
+}
+
+/// A line for the parent. Without one there is nobody to test for.
+fn say(line: &Line) {
+    let line = serde_json::to_string(line).expect("plain data");
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(1);
+    }
 }
 
 /// Every case on one device.
@@ -48,13 +56,13 @@ pub fn test(id: &str, work: &Work) -> Result<Outcome> {
     let now = || begun.elapsed().as_secs_f64();
     let mut tell = |progress: Progress| {
         cases += usize::from(matches!(progress, Progress::Begin { .. }));
-        print_json(&Line::Progress(progress));
+        say(&Line::Progress(progress));
         if cases == 3 {
             trouble();
         }
     };
     pollster::block_on(run(&device, &options, &now, &mut tell));
-    print_json(&Line::Finished);
+    say(&Line::Finished);
     Ok(Outcome::Done)
 }
 

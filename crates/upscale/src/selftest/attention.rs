@@ -111,7 +111,7 @@ pub(super) fn softmax_cases() -> Vec<Case> {
     ]
 }
 
-/// WGSL allows an exponential 3 + 2·|x| roundings. A plain sum of positive terms rounds each at the size of the
+/// WGSL allows an exponential 3 + 2·|x| units in the last place. A plain sum of positive terms rounds each at the size of the
 /// whole, and not always independently: an eighth of a rounding for each is allowed.
 fn softmax_row(row: &[f32]) -> Vec<(f64, f64)> {
     let top = f64::from(row.iter().copied().fold(f32::MIN, f32::max));

@@ -93,10 +93,10 @@ fn group_reference(
 }
 
 /// SiLU of a value that is off by `before`, and what its result may be off by: WGSL allows an exponential
-/// 3 + 2·|x| roundings.
+/// 3 + 2·|x| units in the last place, which are two roundings each.
 pub(super) fn silu_of(y: f64, before: f64, dtype: DType) -> (f64, f64) {
     let want = y / (1.0 + (-y).exp());
-    (want, 1.1 * before + rounding(dtype) * (8.0 + 2.0 * y.abs()) * want.abs().max(0.1))
+    (want, 1.1 * before + rounding(dtype) * (16.0 + 4.0 * y.abs()) * want.abs().max(0.1))
 }
 
 /// Over the last axis.
