@@ -117,7 +117,7 @@ test("the GPU is lost: another worker goes on by itself", { timeout: 15 * MINUTE
     await page.workers()[0].evaluate(() => self.device.destroy());
     await page
       .getByText(/The engine stopped \(the GPU was lost.* It goes on where it was\./)
-      .waitFor({ timeout: MINUTES });
+      .waitFor({ timeout: 3 * MINUTES });
     await sameResult(page, "GPU", "lost.png");
   });
 });

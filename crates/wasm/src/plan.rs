@@ -88,35 +88,36 @@ impl Wanted {
     }
 }
 
+/// The plan of other settings, for the same picture and device.
+type Planning<'a> = dyn Fn(&Settings) -> Plan + 'a;
+
 pub fn plan(wanted: &str) -> Answer<String> {
     let (wanted, settings) = Wanted::parse(wanted)?;
     let part = output_part(wanted.size(), &settings, wanted.region()).map_err(failed)?;
     ENGINE.with_borrow(|engine| {
         let size = wanted.size();
-        let (machine, planned): (Machine, Box<dyn Fn(&Settings) -> Plan>) =
-            match (&engine.loaded, &wanted.models) {
-                (Some(loaded), intended) if intended.as_ref().is_none_or(|intended| intended.is(loaded)) => {
-                    let Loaded { models, .. } = loaded;
-                    let diffusion = models.diffusion.is_some();
-                    let planned = move |settings: &Settings| {
-                        Plan::new(&models.backend, &models.enlarger, diffusion, size, settings)
-                    };
-                    (Machine::from(&models.backend), Box::new(planned))
-                }
-                (_, intended) => {
-                    let machine = wanted.machine();
-                    let diffusion = intended.as_ref().is_some_and(|models| models.diffusion);
-                    let enlarger = match intended.as_ref().map(|models| models.upscaler.as_str()) {
-                        Some("lanczos") => Enlarger::Lanczos,
-                        // What a network of the user's is like is not known yet.
-                        _ => Enlarger::lite(&Placement::f32(&Backend::flex().device)),
-                    };
-                    let on = machine.clone();
-                    let planned =
-                        move |settings: &Settings| Plan::on(&on, &enlarger, diffusion, size, settings);
-                    (machine, Box::new(planned))
-                }
-            };
+        let (machine, planned): (Machine, Box<Planning>) = match (&engine.loaded, &wanted.models) {
+            (Some(loaded), intended) if intended.as_ref().is_none_or(|intended| intended.is(loaded)) => {
+                let Loaded { models, .. } = loaded;
+                let diffusion = models.diffusion.is_some();
+                let planned = move |settings: &Settings| {
+                    Plan::new(&models.backend, &models.enlarger, diffusion, size, settings)
+                };
+                (Machine::from(&models.backend), Box::new(planned))
+            }
+            (_, intended) => {
+                let machine = wanted.machine();
+                let diffusion = intended.as_ref().is_some_and(|models| models.diffusion);
+                let enlarger = match intended.as_ref().map(|models| models.upscaler.as_str()) {
+                    Some("lanczos") => Enlarger::Lanczos,
+                    // What a network of the user's is like is not known yet.
+                    _ => Enlarger::lite(&Placement::f32(&Backend::flex().device)),
+                };
+                let on = machine.clone();
+                let planned = move |settings: &Settings| Plan::on(&on, &enlarger, diffusion, size, settings);
+                (machine, Box::new(planned))
+            }
+        };
         let plan = planned(&settings);
         let mut json = serde_json::to_value(&plan).map_err(failed)?;
         for (stage, planned) in json["stages"].as_array_mut().into_iter().flatten().zip(&plan.stages) {
