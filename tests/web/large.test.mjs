@@ -101,7 +101,13 @@ test(
   "a worker that is ended leaves its folder to the next, and another page has its own",
   { timeout: 2 * MINUTES },
   async () => {
+    /** Only the engines that this test starts: the page's own has a folder too. */
+    const alone = async (page) => {
+      await page.route("**/web/page.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+      await page.reload();
+    };
     await onPage(async (page) => {
+      await alone(page);
       /** What the folders hold, as files: those of no use have no bytes. */
       const held = () =>
         page.evaluate(async () => {
@@ -134,6 +140,7 @@ test(
       assert.deepEqual(Object.keys(after), ["engine"]);
       assert.deepEqual([after.engine.bytes, after.engine.files], [0, before.engine.files]);
       await onPage(async (other) => {
+        await alone(other);
         await startEngine(other);
         await other.evaluate(() => ask("picture", { width: 6000, height: 6000 }));
         assert.deepEqual(Object.keys(await held()).sort(), ["engine", "engine-2"]);

@@ -31,6 +31,8 @@ export class KeptFiles {
   }
 
   async forget() {
+    // Where the browser keeps no files there is nothing.
+    if (this.#own.name === null) return;
     const root = await navigator.storage.getDirectory();
     await root.removeEntry(this.#name, { recursive: true }).catch(() => {});
   }
