@@ -93,10 +93,12 @@ visited(
     const { page } = await follow(context, server, { path: FOLDER });
     await page.locator("#device[data-kind]").waitFor();
     const state = await page.evaluate(async () => {
+      // One that could not be installed is gone, perhaps before it is looked for.
+      const until = performance.now() + 10_000;
       let registration;
-      while (!(registration = await navigator.serviceWorker.getRegistration()))
+      while (!(registration = await navigator.serviceWorker.getRegistration()) && performance.now() < until)
         await new Promise((go) => setTimeout(go, 50));
-      const worker = registration.installing;
+      const worker = registration && (registration.active ?? registration.waiting ?? registration.installing);
       while (worker && worker.state === "installing") await new Promise((go) => setTimeout(go, 50));
       return [worker?.state ?? "redundant", navigator.serviceWorker.controller];
     });
