@@ -11,3 +11,4 @@ mod journal;
 mod networks;
 mod prompts;
 mod recipe;
+mod team;
