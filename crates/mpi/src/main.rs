@@ -42,7 +42,11 @@ fn main() -> ExitCode {
     match end {
         End::Together(code) => {
             if std::env::args().any(|argument| VERBOSE.contains(&&*argument)) && world.size() > 1 {
-                eprintln!("{}", world.spent());
+                // By one, or lines would run into each other.
+                let all = world.all_gather(world.spent().into_bytes()).unwrap_or_default();
+                for spent in all.iter().filter(|_| world.rank() == 0) {
+                    eprintln!("{}", String::from_utf8_lossy(spent));
+                }
             }
             code
         }

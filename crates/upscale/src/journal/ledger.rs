@@ -1,21 +1,14 @@
 //! A run's hand on its journal: what is done already, and what has been done just now.
 
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
-
-use clarifier_raster::{Channels, Depth, Folder, Raster, StoreKind};
-use clarifier_tile::{Rect, Size};
+use clarifier_raster::{Raster, StoreKind};
+use clarifier_tile::Size;
 
 use super::identity::{Identity, check};
-use super::record::{At, NAME, Partial, Record, Whole};
+use super::kept::{KIND, Kept, PICTURE, bytes, store};
+use super::record::{At, NAME, Partial, Record};
 use super::values::{STATE, Values};
-use super::{Journal, JournalError};
-use crate::team::{from_bytes, to_bytes};
+use super::{Journal, JournalError, spread};
 use crate::{Error, Phase, Team};
-
-/// What pictures' stores' names begin with.
-pub const PICTURE: &str = "picture-";
 
 /// Where a run's pictures are made and its progress is kept. Without a journal pictures are scratch and nothing is kept.
 ///
@@ -26,19 +19,6 @@ pub(crate) struct Ledger {
     /// Whether rank 0 keeps anything.
     is_kept: bool,
     kept: Option<Kept>,
-}
-
-struct Kept {
-    folder: Arc<dyn Folder>,
-    clock: Rc<dyn Fn() -> Duration>,
-    interval: Duration,
-    record: Record,
-    /// When it was written last.
-    written: Duration,
-    /// Stores that no record names any more, to be removed as soon as that can be done.
-    leftover: Vec<String>,
-    /// The stage that is at work, from 0, and how many there are; none for what comes after them.
-    stage: Option<(usize, usize)>,
 }
 
 /// A unit of a phase that is done.
@@ -57,15 +37,6 @@ pub(crate) struct Unit<'a> {
     pub values: &'a [(String, Values<'a>)],
 }
 
-/// Bytes of a picture that rank 0 sends at once.
-const AT_ONCE: u64 = 64 << 20;
-/// A working picture's pixels.
-const KIND: (Channels, Depth) = (Channels::Rgb, Depth::Sixteen);
-
-fn store(name: &str) -> String {
-    format!("{PICTURE}{name}")
-}
-
 impl Ledger {
     /// Of a run that keeps nothing.
     pub fn none(scratch: &StoreKind) -> Self {
@@ -75,7 +46,7 @@ impl Ledger {
     /// What rank 0 has opened, for all of `team`.
     pub fn of_team(opened: Result<Self, Error>, team: &Team) -> Result<Self, Error> {
         let mut ledger = team.agree(opened)?;
-        ledger.is_kept = team.told(|| Ok(vec![u8::from(ledger.is_kept)]))? == [1];
+        ledger.is_kept = spread::flag(team, ledger.is_kept)?;
         ledger.team = team.clone();
         Ok(ledger)
     }
@@ -165,6 +136,13 @@ impl Ledger {
         self.spread(self.own_picture(name, size), size)
     }
 
+    fn spread(&self, own: Result<Option<Raster>, Error>, size: Size) -> Result<Option<Raster>, Error> {
+        match self.is_kept {
+            true => spread::picture(&self.team, own, size, || self.begin("", size)),
+            false => own,
+        }
+    }
+
     fn own_picture(&self, name: &str, size: Size) -> Result<Option<Raster>, Error> {
         let whole = self.kept.as_ref().and_then(|kept| kept.record.pictures.get(name));
         let Some(whole) = whole else { return Ok(None) };
@@ -179,30 +157,6 @@ impl Ledger {
         Ok(Some(picture))
     }
 
-    /// Rank 0's picture, at all.
-    fn spread(&self, own: Result<Option<Raster>, Error>, size: Size) -> Result<Option<Raster>, Error> {
-        if self.team.is_alone() || !self.is_kept {
-            return own;
-        }
-        let own = self.team.agree(own)?;
-        if self.team.told(|| Ok(vec![u8::from(own.is_some())]))? != [1] {
-            return Ok(None);
-        }
-        let mut picture = match own {
-            Some(picture) => picture,
-            None => self.begin("", size)?,
-        };
-        let rows = (AT_ONCE / (u64::from(size.width) * bytes(Size::new(1, 1)))).clamp(1, size.height.into());
-        for y in (0..size.height).step_by(rows as usize) {
-            let rect = Rect::new(0, y, Size::new(size.width, (rows as u32).min(size.height - y)));
-            let band = self.team.told(|| Ok(picture.read_bytes(rect)?))?;
-            if !self.team.leads() {
-                picture.write_bytes(rect, &band)?;
-            }
-        }
-        Ok(Some(picture))
-    }
-
     /// What there is of a picture that is being made, and the checksums of its parts; a new one if there is nothing.
     pub fn partial_picture(&self, name: &str, size: Size) -> Result<(Raster, Vec<u32>), Error> {
         let own = match self.partial(name) {
@@ -210,9 +164,8 @@ impl Ledger {
             None => Ok(None),
         };
         let Some(picture) = self.spread(own, size)? else { return Ok((self.begin(name, size)?, Vec::new())) };
-        let own = || self.partial(name).map(|partial| &*partial.sums).unwrap_or_default();
-        let sums = self.team.told(|| Ok(own().iter().flat_map(|sum| sum.to_le_bytes()).collect()))?;
-        Ok((picture, sums.as_chunks().0.iter().map(|sum| u32::from_le_bytes(*sum)).collect()))
+        let own = || self.partial(name).map(|partial| partial.sums.clone());
+        Ok((picture, spread::numbers(&self.team, || own().unwrap_or_default())?))
     }
 
     fn partial(&self, name: &str) -> Option<&Partial> {
@@ -221,9 +174,8 @@ impl Ledger {
 
     /// How many units of `name` are done.
     pub fn done(&self, name: &str) -> Result<usize, Error> {
-        let own = || self.partial(name).map_or(0, |partial| partial.done) as u64;
-        let said = self.team.told(|| Ok(own().to_le_bytes().to_vec()))?;
-        Ok(said.as_chunks().0.first().map_or(0, |done| u64::from_le_bytes(*done)) as usize)
+        let own = || self.partial(name).map_or(0, |partial| partial.done);
+        Ok(spread::numbers(&self.team, || vec![own() as u64])?[0] as usize)
     }
 
     /// The keys of what is kept beside `name`.
@@ -248,22 +200,7 @@ impl Ledger {
             let stored = self.partial(name).and_then(|partial| partial.values.get(key));
             Ok(stored.map(|stored| stored.f64(&*kept.folder, count)).transpose()?)
         };
-        if self.team.is_alone() || !self.is_kept {
-            return own();
-        }
-        let own = self.team.agree(own())?;
-        // How many lists, and then one after the other.
-        let number = own.as_ref().map_or(0, |lists| 1 + lists.len());
-        let number = self.team.told(|| Ok(vec![number as u8]))?;
-        let Some(number) = number.first().and_then(|number| number.checked_sub(1)) else { return Ok(None) };
-        let mut own = own.unwrap_or_default().into_iter();
-        let mut list = || {
-            let own = own.next();
-            let bytes = |list: &Vec<f64>| list.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let said = self.team.told(|| Ok(own.as_ref().map(bytes).unwrap_or_default()))?;
-            Ok(own.unwrap_or_else(|| said.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect()))
-        };
-        (0..number).map(|_| list()).collect::<Result<_, Error>>().map(Some)
+        if self.is_kept { spread::lists(&self.team, own()) } else { Ok(None) }
     }
 
     /// Numbers that are complete; `count` of them, if given.
@@ -279,16 +216,11 @@ impl Ledger {
         &self,
         own: impl FnOnce(&Kept) -> Result<Option<Vec<f32>>, Error>,
     ) -> Result<Option<Vec<f32>>, Error> {
-        let own = self.kept.as_ref().map_or(Ok(None), own);
-        if self.team.is_alone() || !self.is_kept {
-            return own;
-        }
-        let own = self.team.agree(own)?;
-        if self.team.told(|| Ok(vec![u8::from(own.is_some())]))? != [1] {
+        let own = self.kept.as_ref().map_or(Ok(None), own).map(|own| own.map(|list| vec![list]));
+        if !self.is_kept {
             return Ok(None);
         }
-        let said = self.team.told(|| Ok(own.as_deref().map(to_bytes).unwrap_or_default()))?;
-        Ok(Some(own.unwrap_or_else(|| from_bytes(&said))))
+        Ok(spread::lists(&self.team, own)?.and_then(|mut lists| lists.pop()))
     }
 
     /// The last stage that is done, from 0, and its picture; `sizes` are those of all stages.
@@ -298,8 +230,7 @@ impl Ledger {
             return Ok(None);
         }
         let index = own.as_ref().map_or(0, |(index, _)| 1 + *index as u64);
-        let said = self.team.told(|| Ok(index.to_le_bytes().to_vec()))?;
-        let index = said.as_chunks().0.first().map_or(0, |index| u64::from_le_bytes(*index)) as usize;
+        let index = spread::numbers(&self.team, || vec![index])?[0] as usize;
         let Some(index) = index.checked_sub(1) else { return Ok(None) };
         let picture = self.spread(Ok(own.map(|(_, picture)| picture)), sizes[index])?;
         Ok(picture.map(|picture| (index, picture)))
@@ -317,10 +248,7 @@ impl Ledger {
     /// ask and get rank 0's answer.
     pub fn is_due(&mut self, phase: Phase, (done, total): (usize, usize)) -> Result<bool, Error> {
         let own = self.kept.as_mut().is_some_and(|kept| kept.is_due(phase, done, total));
-        if self.team.is_alone() || !self.is_kept {
-            return Ok(own);
-        }
-        Ok(self.team.told(|| Ok(vec![u8::from(own)]))? == [1])
+        if self.is_kept { spread::flag(&self.team, own) } else { Ok(own) }
     }
 
     /// A unit is done. Rank 0 writes it down if the last time was long enough ago.
@@ -438,72 +366,5 @@ impl Ledger {
         kept.stand(phase, 1, 1);
         kept.forget(|other| other != name && !shared.contains(&other));
         Ok(kept.write()?)
-    }
-}
-
-/// Of a working picture.
-fn bytes(size: Size) -> u64 {
-    size.area() * (KIND.0.count() * KIND.1.bytes()) as u64
-}
-
-impl Kept {
-    fn is_due(&mut self, phase: Phase, done: usize, total: usize) -> bool {
-        self.stand(phase, done, total);
-        (self.clock)().saturating_sub(self.written) >= self.interval
-    }
-
-    fn stand(&mut self, phase: Phase, done: usize, total: usize) {
-        if let Some((stage, stages)) = self.stage {
-            self.record.at = Some(At { stage, stages, phase, done, total });
-        }
-    }
-
-    /// Enter a picture that is complete.
-    fn take(&mut self, name: &str, picture: &mut Raster) -> Result<(), Error> {
-        picture.flush()?;
-        let Size { width, height } = picture.size();
-        let whole = Whole { width, height, sum: picture.checksum(picture.area())? };
-        self.record.pictures.insert(name.to_owned(), whole);
-        self.record.partial = None;
-        Ok(())
-    }
-
-    fn forget(&mut self, is_needless: impl Fn(&str) -> bool) {
-        self.record.pictures.retain(|name, _| !is_needless(name));
-        self.record.values.retain(|name, _| !is_needless(name));
-    }
-
-    fn store(&mut self, values: Values<'_>) -> Result<super::values::Stored, JournalError> {
-        self.record.states += 1;
-        values.store(&*self.folder, format!("{STATE}{}", self.record.states))
-    }
-
-    /// All stores that the record names.
-    fn named(&self) -> Vec<String> {
-        let Record { pictures, values, partial, .. } = &self.record;
-        let partial_picture = partial.iter().map(|partial| store(&partial.of));
-        let partial_values = partial.iter().flat_map(|partial| partial.values.values());
-        let states = values.values().chain(partial_values).map(|stored| stored.store.clone());
-        pictures.keys().map(|name| store(name)).chain(partial_picture).chain(states).collect()
-    }
-
-    /// Write the record, and then remove what only the old one named.
-    fn write(&mut self) -> Result<(), JournalError> {
-        self.folder.replace(NAME, &self.record.to_bytes())?;
-        self.written = (self.clock)();
-        let named = self.named();
-        let ours = self.folder.names()?.into_iter();
-        self.leftover = ours
-            .filter(|name| (name.starts_with(PICTURE) || name.starts_with(STATE)) && !named.contains(name))
-            .collect();
-        self.sweep();
-        Ok(())
-    }
-
-    /// Remove what is left over. Where a store that is still open cannot be removed, it goes the next time.
-    fn sweep(&mut self) {
-        for name in std::mem::take(&mut self.leftover) {
-            let _ = self.folder.remove(&name);
-        }
     }
 }
