@@ -89,7 +89,7 @@ fn faults_on_a_gpu_are_named_by_kernel_and_shape() {
     for (fault, kernel, line) in [
         ("wrong-element:conv 3×3", "conv 3×3", ["WRONG by", "conv 3×3, f32, 2 × 7 × 13 × 5 → 3"]),
         ("nan:softmax", "softmax", ["NO NUMBER", "softmax, f32, 2 × 3 × 5 × 77"]),
-        ("missing-barrier", "workgroup barriers", ["NO NUMBER", "1024 workgroups × 256"]),
+        ("missing-barrier", "workgroup barriers", ["WRONG: workgroup barriers", "1024 workgroups × 256"]),
     ] {
         let arguments = ["--quick", "--device", GPU, "--kernel", kernel];
         let right = selftest(home.path(), &arguments, NOTHING);

@@ -2,14 +2,32 @@
 
 use std::fmt::Write;
 
-use super::report::{AdapterReport, CaseResult, Verdict};
+use super::report::{AdapterReport, CaseResult, Report, Verdict};
+
+/// All of a report: its heading, a table for each device, and how many are right.
+pub fn text(report: &Report) -> String {
+    let tables: Vec<String> = report.adapters.iter().map(table).collect();
+    format!("{}\n{}\n{}", heading(report), tables.join("\n"), report.summary())
+}
+
+/// Program and system, in a line or two.
+pub fn heading(report: &Report) -> String {
+    let Report { version, os, arch, shaders, browser, quick, .. } = report;
+    let (place, level) =
+        (if browser.is_some() { "web page" } else { os.as_str() }, if *quick { "quick" } else { "full" });
+    let browser = browser.iter().map(|browser| format!("{browser}\n")).collect::<String>();
+    format!("Clarifier {version}, {place}, {arch}, {shaders}, {level} self-test\n{browser}")
+}
 
 /// One device: what it is, a line for each kernel, what is wrong, the verdict.
 pub fn table(report: &AdapterReport) -> String {
-    let mut text = format!("{}\n", report.name());
+    let mut text = format!("{}\n", report.name);
     // Writing to a string cannot fail.
     if let Some(adapter) = &report.adapter {
-        let _ = writeln!(text, "  {}, {}, driver {}", adapter.kind, adapter.api, adapter.driver);
+        // Browsers keep the driver to themselves.
+        let driver = Some(&adapter.driver).filter(|driver| !driver.is_empty());
+        let driver = driver.map_or_else(String::new, |driver| format!(", driver {driver}"));
+        let _ = writeln!(text, "  {}, {}{driver}", adapter.kind, adapter.api);
         let _ = writeln!(
             text,
             "  buffers {} MiB, bindings {} MiB, {} storage buffers, {} invocations, {} KiB workgroup memory, {}",
@@ -56,7 +74,11 @@ pub fn table(report: &AdapterReport) -> String {
         let _ = writeln!(text, "  {failure}");
     }
     let seconds: f64 = report.cases.iter().map(|case| case.seconds).sum();
-    let verdict = if report.passed() { "computes right" } else { "DOES NOT COMPUTE RIGHT" };
+    let verdict = match report {
+        _ if report.passed() => "computes right",
+        AdapterReport { failure: None, cases, .. } if cases.is_empty() => "NOTHING WAS TESTED",
+        _ => "DOES NOT COMPUTE RIGHT",
+    };
     let _ = writeln!(text, "  {verdict}: {} cases in {seconds:.0} s", report.cases.len());
     text
 }
