@@ -94,7 +94,7 @@ test(
     await parts.onPage(async (page) => {
       await also(page, { kernel: "conv*" });
       await page.locator("#device[data-kind]").waitFor({ timeout: MINUTES });
-      // It is taken away at the hundredth time that the engine gives it something to do.
+      // It is taken away at the twentieth time that the engine gives it something to do.
       await page.workers()[0].evaluate(() => {
         const make = GPUDevice.prototype.createCommandEncoder;
         let count = 0;

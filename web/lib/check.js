@@ -59,13 +59,12 @@ export class Check extends EventTarget {
 
   /** How much is done of what is known to be planned, from 0 to 1; null as long as that is nothing. */
   get share() {
-    const ended = ({ cases, failure }) => (failure ? 1 : cases.length);
-    const planned = this.parts.map(({ planned, cases, failure }) => (failure ? 1 : Math.max(planned, cases.length)));
+    const planned = this.parts.map(({ planned, cases, failure }) => Math.max(planned, cases.length, failure ? 1 : 0));
     // What has not begun will be about as much as what has.
     const known = Math.max(...planned);
     if (!(known > 0)) return null;
     const all = planned.reduce((sum, count) => sum + (count || known), 0);
-    return this.parts.reduce((sum, part) => sum + ended(part), 0) / all;
+    return this.parts.reduce((sum, { cases, failure }, i) => sum + (failure ? planned[i] : cases.length), 0) / all;
   }
 
   async #test(part, quick) {

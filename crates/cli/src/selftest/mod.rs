@@ -37,7 +37,7 @@ pub fn command() -> Command {
                 .help("How long a device may take"),
         )
         .arg(Arg::new("quick").long("quick").action(ArgAction::SetTrue).help(
-            "Only small and awkward shapes, and no recipe on software adapters: seconds for each device",
+            "Only small and awkward shapes, and a small recipe on software adapters: seconds, a minute or two there",
         ))
         .arg(option("kernel", "PATTERN").help("Only kernels of this name; * stands for any text"))
         .arg(

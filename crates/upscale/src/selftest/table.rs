@@ -116,3 +116,50 @@ fn rows(cases: &[CaseResult]) -> Vec<Row> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(kernel: &str, verdict: Verdict, error: Option<f64>, note: &str) -> CaseResult {
+        CaseResult {
+            verdict,
+            error,
+            note: note.into(),
+            seconds: 1.0,
+            ..CaseResult::new(kernel, "2 × 3", "f32")
+        }
+    }
+
+    #[test]
+    fn a_report_tells_who_ran_it_and_what_is_wrong() {
+        let cases = vec![
+            case("conv 3×3", Verdict::Ok, Some(0.25), ""),
+            case("conv 3×3", Verdict::Wrong, Some(4.0), "[0, 1]: 2, not 3"),
+            case("softmax", Verdict::NotANumber, None, "[7]: NaN, not 1"),
+        ];
+        let failed = AdapterReport::failed("vulkan", "a driver crashed while it listed its adapters".into());
+        let right = AdapterReport::new(None, vec![case("SiLU", Verdict::Ok, Some(0.5), "")]);
+        let adapters =
+            vec![AdapterReport::new(None, cases), failed, right, AdapterReport::new(None, Vec::new())];
+        let report = Report { browser: Some("Mozilla".into()), ..Report::new(true, adapters) };
+        let text = text(&report);
+        for line in [
+            "web page, ",
+            "quick self-test\nMozilla\n\nCPU\n",
+            "  conv 3×3  f32        2            4.000           1 BAD\n",
+            "  WRONG by 4.0 × its tolerance: conv 3×3, f32, 2 × 3: [0, 1]: 2, not 3\n",
+            "  NO NUMBER: softmax, f32, 2 × 3: [7]: NaN, not 1\n  DOES NOT COMPUTE RIGHT: 3 cases in 3 s\n",
+            "\nvulkan\n  a driver crashed while it listed its adapters\n  DOES NOT COMPUTE RIGHT: 0 cases",
+            "  computes right: 1 cases in 1 s\n",
+            "  NOTHING WAS TESTED: 0 cases in 0 s\n",
+            "\n1 of 4 devices compute right\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+        assert!(!report.passed());
+        // The page's report and the program's are read alike.
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(super::text(&serde_json::from_str(&json).unwrap()), text);
+    }
+}
