@@ -105,7 +105,7 @@ export const states = {
   },
   checking: {
     tall: true,
-    worker: "pace=1500",
+    worker: "pace=700",
     act: async (page) => {
       await open(page, "Check this GPU");
       await page.getByRole("button", { name: "Check this GPU" }).click();
