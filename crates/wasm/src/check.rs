@@ -64,7 +64,10 @@ pub async fn check(wanted: &str, tell: &Function) -> Answer<()> {
             }
         };
         say(json!({ "adapter": device.backend.adapter }));
-        let mut observe = |progress: Progress| say(json!(progress));
+        let mut observe = |progress: Progress| match progress {
+            Progress::Working => say(json!({ "working": true })),
+            other => say(json!(other)),
+        };
         run(&device, &options, &|| now() / 1000.0, &mut observe).await;
         Ok(())
     };

@@ -112,7 +112,7 @@ pub fn watch(arguments: &[String], timeout: Duration) -> Watched {
                 heard.begun = None;
                 heard.cases.push(case);
             }
-            Ok(Line::Progress(Progress::Planned(_))) => {}
+            Ok(Line::Progress(Progress::Planned(_) | Progress::Working)) => {}
             Ok(Line::Finished) => {
                 finished = true;
                 deadline = deadline.min(Instant::now() + TAKING_DOWN);

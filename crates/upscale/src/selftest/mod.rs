@@ -84,6 +84,8 @@ pub enum Progress {
         /// `f32` or `f16`.
         precision: String,
     },
+    /// The case that began goes on: said now and then of one that may take minutes.
+    Working,
     /// A case has ended.
     Done(CaseResult),
 }
@@ -254,7 +256,8 @@ impl Bench<'_> {
     async fn recipe(&mut self, dtype: DType, extent: Extent) {
         let begun = self.begin(recipe::NAME, extent.shape(), name(dtype));
         let mut result = CaseResult::new(recipe::NAME, extent.shape(), name(dtype));
-        match recipe::measure(&self.device.backend, dtype, extent).await {
+        let alive = &mut || (self.observe)(Progress::Working);
+        match recipe::measure(&self.device.backend, dtype, extent, alive).await {
             Ok(nearness) => result.judge_recipe(&nearness),
             Err(error) => result.fail(&error.to_string()),
         }

@@ -81,15 +81,20 @@ pub(super) struct Nearness {
     pub processor: Option<f64>,
 }
 
-/// Make the picture on this device, and compare it.
-pub(super) async fn measure(backend: &Backend, dtype: DType, extent: Extent) -> Result<Nearness, Error> {
-    let made = make(backend, dtype, extent).await?;
+/// Make the picture on this device, and compare it; `alive` is called after each tile.
+pub(super) async fn measure(
+    backend: &Backend,
+    dtype: DType,
+    extent: Extent,
+    alive: &mut dyn FnMut(),
+) -> Result<Nearness, Error> {
+    let made = make(backend, dtype, extent, alive).await?;
     let stored = match extent {
         Extent::Whole => Some(psnr(&made, &picture(EXPECTED))?),
         Extent::Small => None,
     };
     let processor = match &backend.adapter {
-        Some(_) => Some(psnr(&made, &make(&Backend::flex(), DType::F32, extent).await?)?),
+        Some(_) => Some(psnr(&made, &make(&Backend::flex(), DType::F32, extent, alive).await?)?),
         None => None,
     };
     Ok(Nearness { stored, processor })
@@ -101,7 +106,12 @@ fn psnr(a: &Raster, b: &Raster) -> Result<f64, Error> {
     Ok(-10.0 * (power / a.len() as f64).log10())
 }
 
-async fn make(backend: &Backend, dtype: DType, extent: Extent) -> Result<Raster, Error> {
+async fn make(
+    backend: &Backend,
+    dtype: DType,
+    extent: Extent,
+    alive: &mut dyn FnMut(),
+) -> Result<Raster, Error> {
     let settings = extent.settings();
     let input = picture(INPUT);
     let size = output_size(input.size(), &settings);
@@ -110,7 +120,11 @@ async fn make(backend: &Backend, dtype: DType, extent: Extent) -> Result<Raster,
     let mut models = Models { backend: backend.clone(), enlarger: Enlarger::Lanczos, diffusion };
     let noise = || Source::opened("noise.safetensors", Arc::new(Embedded(NOISE)));
     let job = Job { noise: (extent == Extent::Whole).then(noise), ..Job::new(7) };
-    upscale(&mut models, &input, &mut output, &settings, &job, &mut |_| ControlFlow::Continue(())).await?;
+    let mut observe = |_| {
+        alive();
+        ControlFlow::Continue(())
+    };
+    upscale(&mut models, &input, &mut output, &settings, &job, &mut observe).await?;
     Ok(output)
 }
 
