@@ -73,7 +73,8 @@ pub fn table(report: &AdapterReport) -> String {
     if let Some(failure) = &report.failure {
         let _ = writeln!(text, "  {failure}");
     }
-    let seconds: f64 = report.cases.iter().map(|case| case.seconds).sum();
+    // Of nothing it is −0.
+    let seconds = report.cases.iter().map(|case| case.seconds).sum::<f64>().abs();
     let verdict = match report {
         _ if report.passed() => "computes right",
         AdapterReport { failure: None, cases, .. } if cases.is_empty() => "NOTHING WAS TESTED",
@@ -147,7 +148,7 @@ mod tests {
         for line in [
             "web page, ",
             "quick self-test\nMozilla\n\nCPU\n",
-            "  conv 3×3  f32        2            4.000           1 BAD\n",
+            "  conv 3×3  f32       2            4.000           1 BAD\n",
             "  WRONG by 4.0 × its tolerance: conv 3×3, f32, 2 × 3: [0, 1]: 2, not 3\n",
             "  NO NUMBER: softmax, f32, 2 × 3: [7]: NaN, not 1\n  DOES NOT COMPUTE RIGHT: 3 cases in 3 s\n",
             "\nvulkan\n  a driver crashed while it listed its adapters\n  DOES NOT COMPUTE RIGHT: 0 cases",
