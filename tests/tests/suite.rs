@@ -9,5 +9,6 @@ mod gpu;
 mod host;
 mod journal;
 mod networks;
+mod packed;
 mod prompts;
 mod recipe;

@@ -21,3 +21,4 @@ pub mod tokenizer;
 mod transformer;
 pub mod unet;
 pub mod vae;
+pub mod weight;

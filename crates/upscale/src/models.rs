@@ -11,18 +11,19 @@ use clarifier_model::controlnet::ControlNet;
 use clarifier_model::embedding::Embedding;
 use clarifier_model::esrgan::Esrgan;
 use clarifier_model::files::{
-    Component, ComponentFile, FileError, FileKind, Source, TensorFile, component, identify, open,
+    Component, ComponentFile, FileError, FileKind, Source, TensorFile, TensorInfo, component, identify, open,
 };
 use clarifier_model::loader::{self, LoadError, Placement, Weights};
 use clarifier_model::lora::merge;
 use clarifier_model::tokenizer::ClipTokenizer;
 use clarifier_model::unet::UNet;
 use clarifier_model::vae::Vae;
+use clarifier_model::weight::{Packing, expected_bytes};
 
 use crate::adapters::{LoraChoice, open_embeddings, open_loras};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
-use crate::{Error, Event, Observer};
+use crate::{Error, Event, Machine, Observer};
 
 /// What enlarges the picture before it is redrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,10 @@ pub struct Diffusion {
     pub vae: Vae,
     /// The type that UNet and ControlNet compute in.
     pub dtype: DType,
+    /// How weights that are computed with in f32 are kept.
+    pub packing: Packing,
+    /// Bytes that all weights take.
+    pub weights: u64,
     pub(crate) paths: DiffusionPaths,
 }
 
@@ -111,6 +116,17 @@ impl Models {
     }
 }
 
+impl Models {
+    /// What a plan must know of the device that they are on, and of them.
+    pub fn machine(&self) -> Machine {
+        let machine = Machine::from(&self.backend);
+        match &self.diffusion {
+            Some(diffusion) if diffusion.weights > 0 => Machine { weights: diffusion.weights, ..machine },
+            _ => machine,
+        }
+    }
+}
+
 impl Enlarger {
     /// Load the one chosen.
     ///
@@ -121,7 +137,7 @@ impl Enlarger {
         upscaler: &UpscalerChoice,
         observe: Observer<'_>,
     ) -> Result<Self, Error> {
-        let placement = placement(backend, DType::F32);
+        let placement = Placement { packing: Packing::Never, ..backend.placement(DType::F32) };
         match upscaler {
             UpscalerChoice::Lanczos => Ok(Self::Lanczos),
             UpscalerChoice::Lite => Ok(Self::lite(&placement)),
@@ -135,14 +151,10 @@ impl Enlarger {
                 }
                 let part = ComponentFile { file, config: None, name };
                 let network = network("upscaler", &part, &placement, observe, |w, _| Esrgan::load(w));
-                Ok(Self::Network(network.await?))
+                Ok(Self::Network(network.await?.0))
             }
         }
     }
-}
-
-fn placement(backend: &Backend, dtype: DType) -> Placement {
-    Placement { device: backend.device.clone(), dtype, attention: backend.attention }
 }
 
 impl Diffusion {
@@ -169,9 +181,9 @@ impl Diffusion {
         Ok(())
     }
 
-    /// What UNet and ControlNet compute in: `f32` or `f16`.
+    /// What UNet and ControlNet compute in: `f32`, `f16`, or `packed` for f32 with rounded weights.
     pub fn precision(&self) -> &'static str {
-        if self.dtype == DType::F16 { "f16" } else { "f32" }
+        precision(self.dtype, self.packing)
     }
 
     /// Load them again, all to compute in f32.
@@ -180,8 +192,35 @@ impl Diffusion {
     /// As [`Models::load`].
     pub(crate) async fn reload(&mut self, backend: &Backend, observe: Observer<'_>) -> Result<(), Error> {
         let paths = self.paths.clone();
-        *self = Self::load(backend, DType::F32, &paths, observe).await?;
+        *self = Self::load(&backend.in_full_precision(), DType::F32, &paths, observe).await?;
         Ok(())
+    }
+
+    /// Bytes that the weights of these files would take, by their headers alone. LoRAs are left out: a tensor
+    /// that they change is no longer exact in 16 bits.
+    ///
+    /// # Errors
+    /// If a file is missing or of another kind.
+    pub fn weigh(backend: &Backend, paths: &DiffusionPaths) -> Result<u64, FileError> {
+        let Backend { dtype, packing, .. } = backend;
+        let exact = if *packing == Packing::Never { Packing::Never } else { Packing::Exact };
+        let vae = paths.vae.as_ref().unwrap_or(&paths.checkpoint);
+        let parts = [
+            (&paths.checkpoint, Component::TextEncoder, DType::F32, exact),
+            (vae, Component::Vae, DType::F32, exact),
+            (&paths.checkpoint, Component::UNet, *dtype, *packing),
+            (&paths.controlnet, Component::ControlNet, *dtype, *packing),
+        ];
+        let bytes = |(source, kind, dtype, packing): (&Source, Component, DType, Packing)| {
+            let part = component(source, kind)?;
+            let bytes = |(name, info): (&String, &TensorInfo)| {
+                // Looked up on the host, in f32.
+                let packing = if name.contains(".embeddings.") { Packing::Never } else { packing };
+                expected_bytes(info, dtype, packing)
+            };
+            Ok(part.file.tensors().iter().map(bytes).sum::<u64>())
+        };
+        parts.into_iter().map(bytes).sum()
     }
 
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
@@ -194,7 +233,10 @@ impl Diffusion {
         paths: &DiffusionPaths,
         observe: Observer<'_>,
     ) -> Result<Self, Error> {
-        let (half, full) = (placement(backend, dtype), placement(backend, DType::F32));
+        let half = backend.placement(dtype);
+        // These are always exact.
+        let packing = if backend.packing == Packing::Rounded { Packing::Exact } else { backend.packing };
+        let full = Placement { packing, ..backend.placement(DType::F32) };
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let mut text = component(&paths.checkpoint, Component::TextEncoder)?;
         let mut unet = component(&paths.checkpoint, Component::UNet)?;
@@ -211,12 +253,14 @@ impl Diffusion {
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
             ClipTextEncoder::load(w, c.config.as_ref())
         });
-        let text_encoder = text_encoder.await?;
-        let vae = network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref())).await?;
+        let (text_encoder, text_bytes) = text_encoder.await?;
+        let vae = network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref()));
+        let (vae, vae_bytes) = vae.await?;
         let controlnet =
             network("controlnet", &controlnet, &half, observe, |w, c| ControlNet::load(w, c.config.as_ref()));
-        let controlnet = controlnet.await?;
-        let unet = network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref())).await?;
+        let (controlnet, controlnet_bytes) = controlnet.await?;
+        let unet = network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref()));
+        let (unet, unet_bytes) = unet.await?;
         let diffusion = Self {
             tokenizer: ClipTokenizer::new(),
             text_encoder,
@@ -225,6 +269,8 @@ impl Diffusion {
             controlnet,
             unet,
             dtype,
+            packing: backend.packing,
+            weights: text_bytes + vae_bytes + controlnet_bytes + unet_bytes,
             paths: paths.clone(),
         };
         diffusion.check()?;
@@ -238,14 +284,23 @@ fn token_width(file: &dyn TensorFile) -> usize {
     table.and_then(|info| info.shape.get(1)).copied().unwrap_or_default()
 }
 
-/// Build a network of `part`, telling of its progress.
+/// What is computed in, in a word: as `--precision` takes it.
+pub(crate) fn precision(dtype: DType, packing: Packing) -> &'static str {
+    match (dtype, packing) {
+        (DType::F16, _) => "f16",
+        (_, Packing::Rounded) => "packed",
+        _ => "f32",
+    }
+}
+
+/// Build a network of `part`, telling of its progress; with the bytes that its weights take.
 async fn network<N>(
     network: &'static str,
     part: &ComponentFile,
     placement: &Placement,
     observe: Observer<'_>,
     build: impl Fn(Weights, &ComponentFile) -> Result<N, LoadError>,
-) -> Result<N, Error> {
+) -> Result<(N, u64), Error> {
     let tell = &mut |bytes, total| observe(Event::Load { network: network.into(), bytes, total });
     let loaded = loader::load(&*part.file, &part.name, placement, |weights| build(weights, part), tell);
     loaded.await.map_err(|error| match error {
@@ -265,11 +320,18 @@ impl Backend {
         Tensor::from_data(TensorData::new(values, dims), (&self.device, dtype))
     }
 
+    /// How networks that compute in `dtype` are put onto the device.
+    pub(crate) fn placement(&self, dtype: DType) -> Placement {
+        let Self { device, attention, packing, .. } = self;
+        Placement { device: device.clone(), dtype, attention: *attention, packing: *packing }
+    }
+
     /// For tests: burn's CPU backend.
     pub fn flex() -> Self {
         Self {
             device: burn::tensor::Device::flex(),
             dtype: DType::F32,
+            packing: Packing::Exact,
             attention: AttentionBudget::default(),
             adapter: None,
             reason: "CPU".into(),

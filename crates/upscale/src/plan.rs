@@ -1,6 +1,8 @@
 //! What a run is going to do and need, before any of it is done.
 
+use burn::tensor::DType;
 use clarifier_kernels::AttentionBudget;
+use clarifier_model::weight::Packing;
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use crate::autoencode::{FACTOR, latent_size};
 use crate::device::{AdapterInfo, Backend};
 use crate::enlarge::Enlarger;
 use crate::journal::room;
+use crate::models::precision;
 use crate::pipeline::{enlarger_steps, source_size};
 use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 
@@ -16,8 +19,10 @@ use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 pub struct Plan {
     /// The device, and why it was taken.
     pub device: String,
-    /// `f32` or `f16`.
+    /// `f32`, `f16`, or `packed` for f32 with weights rounded to 16 bits.
     pub precision: String,
+    /// Bytes that the weights of diffusion take; 0 without.
+    pub weights: u64,
     /// In order.
     pub stages: Vec<PlannedStage>,
     /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
@@ -44,23 +49,37 @@ pub struct Machine {
     pub attention: AttentionBudget,
     /// Bytes of the largest tensor that it can see; none for a processor.
     pub max_tensor: Option<u64>,
+    /// Bytes that the weights of diffusion take on it.
+    pub weights: u64,
+    /// How weights that are computed with in f32 are kept.
+    pub packing: Packing,
 }
 
 impl Machine {
     /// A device that is not started yet: its name, whether it computes in f16, and for a GPU the bytes of the largest
-    /// tensor that it can see.
+    /// tensor that it can see. Files are taken to be in f16, as are usual.
     pub fn described(name: &str, half: bool, max_tensor: Option<u64>) -> Self {
         let attention = max_tensor.map_or_else(AttentionBudget::default, AttentionBudget::for_buffer);
-        Self { reason: name.into(), half, attention, max_tensor }
+        let weights = usual_weights(half, true);
+        Self { reason: name.into(), half, attention, max_tensor, weights, packing: Packing::Exact }
     }
+}
+
+/// Bytes of the weights of SD 1.5 and a ControlNet from files in f16, as are usual.
+fn usual_weights(half: bool, packed: bool) -> u64 {
+    let (unet, other) = if packed { (UNET_WEIGHTS / 2, OTHER_PACKED) } else { (UNET_WEIGHTS, OTHER_WEIGHTS) };
+    other + if half { UNET_WEIGHTS / 2 } else { unet }
 }
 
 impl From<&Backend> for Machine {
     fn from(backend: &Backend) -> Self {
         let largest = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
+        let half = backend.dtype == DType::F16;
         Self {
             reason: backend.reason.clone(),
-            half: backend.dtype == burn::tensor::DType::F16,
+            half,
+            weights: usual_weights(half, backend.packing != Packing::Never),
+            packing: backend.packing,
             attention: backend.attention,
             max_tensor: backend.adapter.as_ref().map(largest),
         }
@@ -127,6 +146,10 @@ pub struct PlannedStage {
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
 const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
+/// The same packed, but for the table of tokens, which stays in f32 on the host.
+const OTHER_PACKED: u64 = 490_000_000;
+/// Bytes of the largest weight, unpacked for its layer: 3 × 3 from 2560 to 1280 channels, in f32.
+const UNPACKED_WEIGHT: u64 = 4 * 9 * 2560 * 1280;
 /// Bytes alive for each latent of the canvas, of 4 channels: itself, ε, the sum over tiles and the step's noise in f32, at
 /// most three of the solver's in f64.
 const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
@@ -263,11 +286,15 @@ impl Plan {
         // The last stage's result stays while the run's is made of it.
         let scratch = (copies.max(before) + before) * BYTES_PER_PIXEL;
         if diffusion {
-            memory += OTHER_WEIGHTS + UNET_WEIGHTS / if half { 2 } else { 1 };
+            memory += machine.weights;
+            if !half && machine.packing != Packing::Never {
+                memory += UNPACKED_WEIGHT;
+            }
         }
         Self {
             device: machine.reason.clone(),
-            precision: if half { "f16" } else { "f32" }.into(),
+            precision: precision(if half { DType::F16 } else { DType::F32 }, machine.packing).into(),
+            weights: if diffusion { machine.weights } else { 0 },
             stages: planned,
             peak_memory: memory + scratch,
             peak,
@@ -327,6 +354,23 @@ mod tests {
             assert!(rounds < 20, "{settings:?}");
         }
         assert!(settings.tile_width < 112 && settings.vae_tile < 768, "{settings:?}");
+    }
+
+    #[test]
+    fn packed_weights_take_half_and_a_layer_more() {
+        let plan = |packing, dtype| {
+            let backend = Backend { packing, dtype, ..Backend::flex() };
+            Plan::new(&backend, &Enlarger::Lanczos, true, Size::new(500, 400), &Settings::default())
+        };
+        let plain = plan(Packing::Never, DType::F32);
+        let packed = plan(Packing::Exact, DType::F32);
+        let half = plan(Packing::Exact, DType::F16);
+        assert_eq!((plain.weights, packed.weights), (5_710_000_000, 2_935_000_000));
+        assert_eq!(half.weights, packed.weights);
+        let saved = plain.peak_memory - packed.peak_memory;
+        assert_eq!(saved, plain.weights - packed.weights - UNPACKED_WEIGHT);
+        let rounded = plan(Packing::Rounded, DType::F32);
+        assert_eq!((&*packed.precision, &*rounded.precision, &*half.precision), ("f32", "packed", "f16"));
     }
 
     fn plan(enlarger: &Enlarger, factor: f64, side: u32) -> Plan {
