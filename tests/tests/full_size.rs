@@ -1,10 +1,6 @@
 //! SD 1.5's true sizes, random weights in f16 files: memory and a whole run. By `cargo xtask full-size`.
 //! Weights are packed there, as the program has them.
 
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::Instant;
-
 use burn::tensor::Device;
 use clarifier_kernels::{Half, PackedValues};
 use clarifier_model::files::{Component, component};
@@ -17,6 +13,8 @@ use clarifier_tests::weights::{Stored, data};
 use clarifier_tile::Size;
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{DiffusionPaths, Job, Models, Settings, UpscalerChoice, upscale};
+use std::ops::ControlFlow;
+use std::path::Path;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -79,6 +77,15 @@ fn a_full_size_run_stays_under_9_gib() {
     assert!(peak() < 9.0);
 }
 
+/// Seconds that this process's threads have computed: on a busy machine, time on the clock says little.
+fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name in brackets").split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().expect("ticks");
+    // utime and stime, which are in hundredths on every Linux.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 /// Let [`peak`] begin anew.
 fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux");
@@ -89,28 +96,27 @@ fn compare_packing(device: &Device, folder: &Path, side: usize) {
     let mut results = Vec::new();
     for packing in [Packing::Exact, Packing::Never] {
         let placement = Placement { packing, ..Placement::f32(device) };
-        let before = memory("VmRSS:");
         forget_peak();
         let part = component(folder, Component::UNet).unwrap();
         let build = |weights: Weights| UNet::load(weights, part.config.as_ref());
         let go = &mut |_, _| ControlFlow::Continue(());
         let loading = loader::load(&*part.file, "unet", &placement, build, go);
         let (unet, bytes) = pollster::block_on(loading).unwrap();
-        let (loaded, loading) = (memory("VmRSS:") - before, peak() - before);
+        let (loaded, loading) = (memory("VmRSS:"), peak());
         let x = placement.tensor(data("x", &[2, 4, side, side]), [2, 4, side, side]);
         let text = placement.tensor(data("text", &[2, 77, 768]), [2, 77, 768]);
         let run = || unet.forward(x.clone(), 561.0, &text, None).into_data().try_into_vec::<f32>().unwrap();
         // The first compiles and allocates.
         let output = run();
         forget_peak();
-        let begun = Instant::now();
+        let begun = busy();
         assert_eq!(run(), output);
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = busy() - begun;
         println!(
-            "{packing:?}: {:.2} GiB of weights; {loaded:.2} GiB more in memory, {loading:.2} at most while loading; a \
-             step {seconds:.2} s, {:.2} GiB at most",
+            "{packing:?}: {:.2} GiB of weights; {loaded:.2} GiB in memory, {loading:.2} at most while loading; a step \
+             {seconds:.2} s of all threads, {:.2} GiB at most",
             bytes as f64 / GIB,
-            peak() - before,
+            peak(),
         );
         results.push((output, bytes, loaded, seconds));
         drop(unet);
@@ -120,16 +126,18 @@ fn compare_packing(device: &Device, folder: &Path, side: usize) {
         unreachable!()
     };
     assert_eq!(packed, plain);
-    assert!((*half as f64) < 0.52 * *whole as f64 && *in_half < 0.6 * in_whole, "{half} of {whole} bytes");
+    assert!((*half as f64) < 0.51 * *whole as f64, "{half} of {whole} bytes");
+    // What the first left behind is with the second.
+    assert!(*in_half < 0.65 * in_whole, "{in_half} of {in_whole} GiB");
     // Unpacking alone, as often as a step does it.
     let dims = [1280, 2560 * 9];
     let values = dims.iter().product::<usize>();
     let weight = PackedValues::from_bits(&vec![0x3c01; values], Half::F16).place(dims, device);
     let one = || weight.unpack().slice([0..1, 0..1]).into_data();
     one();
-    let begun = Instant::now();
+    let begun = busy();
     (0..5).for_each(|_| drop(one()));
-    let unpacking = begun.elapsed().as_secs_f64() / 5.0 / values as f64 * *whole as f64 / 4.0;
+    let unpacking = (busy() - begun) / 5.0 / values as f64 * *whole as f64 / 4.0;
     println!(
         "unpacking takes about {unpacking:.2} s of a step's {with:.2} s; without it {without:.2} s (side {side})"
     );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, f16};
+use burn::tensor::{DType, Device, Tensor, f16};
 use clarifier_kernels::{Half, PackedValues, widen};
 use clarifier_model::controlnet::ControlNet;
 use clarifier_model::files::{Component, FileError, TensorFile, TensorInfo, component};
@@ -11,9 +11,9 @@ use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
 use clarifier_model::weight::{Packing, Weight};
 use clarifier_raster::{StoreKind, open};
-use clarifier_tests::models::{Scale, write_diffusers};
-use clarifier_tests::weights::{Stored, data};
-use clarifier_tests::{fixture, psnr};
+use clarifier_tests::models::{Scale, entries, write_diffusers};
+use clarifier_tests::weights::{Stored, data, write_safetensors};
+use clarifier_tests::{fixture, json, psnr};
 use clarifier_upscale::device::{Backend, DeviceChoice, Precision, choose};
 use clarifier_upscale::{Diffusion, DiffusionPaths, SolverKind, UpscalerChoice};
 
@@ -188,6 +188,33 @@ fn files_in_f16_take_half_the_memory_and_give_the_same_picture() {
     println!("{whole} bytes, {half} packed");
     assert!(psnr(&plain.data, &packed.data).is_infinite());
     assert!((half as f64) < 0.65 * whole as f64, "{half} of {whole} bytes");
+}
+
+#[test]
+fn what_overflows_in_f16_is_done_in_f32_with_packed_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    write_diffusers(folder.path(), Scale::Tiny, Stored::F16);
+    // In f32, and beyond f16's range.
+    let mut unet = entries(&json("manifest_tiny.json")["unet"]["tensors"]);
+    unet.iter_mut().filter(|entry| entry.name == "conv_out.bias").for_each(|e| e.formula = "=70000".into());
+    let file = folder.path().join("unet/diffusion_pytorch_model.safetensors");
+    write_safetensors(&file, &unet, Stored::F32);
+    let paths = DiffusionPaths {
+        checkpoint: folder.path().into(),
+        controlnet: folder.path().into(),
+        ..Default::default()
+    };
+    let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
+    let result = |dtype| {
+        let backend = Backend { dtype, ..Backend::flex() };
+        let mut models = load(&backend, &UpscalerChoice::Lanczos, Some(&paths));
+        let noise = fixture("recipe/noise.safetensors");
+        let planes = run(&mut models, &input, &fixture_settings(SolverKind::Ddim), Some(&noise));
+        (planes.data, models.diffusion.unwrap())
+    };
+    let ((full, in_full), (half, in_half)) = (result(DType::F32), result(DType::F16));
+    assert_eq!(half, full);
+    assert_eq!((in_half.precision(), in_half.weights), ("f32", in_full.weights));
 }
 
 #[test]

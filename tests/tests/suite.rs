@@ -12,3 +12,4 @@ mod networks;
 mod packed;
 mod prompts;
 mod recipe;
+mod shared;

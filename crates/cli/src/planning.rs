@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clarifier_raster::Raster;
 use clarifier_tile::Size;
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{Machine, Models, Plan, RecipeModels, Settings, shrink, speed};
+use clarifier_upscale::{Machine, Models, Peak, Plan, RecipeModels, Settings, shrink, speed};
 
 use crate::job::Request;
 use crate::progress::{Style, human, print_json};
@@ -28,16 +28,21 @@ pub struct Planning<'a> {
 
 impl Planning<'_> {
     /// The plan for a picture of this size, with smaller tiles of what needs most if the memory limit asks
-    /// for them.
+    /// for them; before that, nothing is kept that can be computed again.
     pub fn plan(&self, models: &Models, input: Size) -> Result<(Settings, Plan)> {
         let mut settings = self.request.settings.clone();
+        let mut machine = self.machine.clone();
         loop {
-            let plan = Plan::on(&self.machine, &models.enlarger, self.diffusion, input, &settings);
+            let plan = Plan::on(&machine, &models.enlarger, self.diffusion, input, &settings);
             let on_disk = self.request.copies_on_disk(plan.scratch);
             let plan = if on_disk { plan.on_disk() } else { plan };
             let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
                 return Ok((settings, plan));
             };
+            if plan.hints > 0 && plan.peak == Peak::Diffusion {
+                machine.hint_budget = 0;
+                continue;
+            }
             let before = settings.clone();
             shrink(&mut settings, plan.peak);
             if settings == before {

@@ -16,6 +16,7 @@ pub mod layers;
 pub mod loader;
 pub mod lora;
 pub mod rrdb;
+pub mod shared;
 pub mod srvgg;
 pub mod tokenizer;
 mod transformer;

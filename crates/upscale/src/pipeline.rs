@@ -169,6 +169,10 @@ pub async fn upscale(
     {
         diffusion.reload(&models.backend, observe).await?;
     }
+    if let Some(diffusion) = &mut models.diffusion {
+        // A load that was cancelled after an overflow.
+        diffusion.complete(&models.backend, observe).await?;
+    }
     if let Some(At { stage, stages, phase, done, total }) = ledger.at() {
         tell_of(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })?;
     }

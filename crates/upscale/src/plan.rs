@@ -12,6 +12,7 @@ use crate::enlarge::Enlarger;
 use crate::journal::room;
 use crate::models::precision;
 use crate::pipeline::{enlarger_steps, source_size};
+use crate::shared::KEPT_HINTS;
 use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
@@ -23,6 +24,8 @@ pub struct Plan {
     pub precision: String,
     /// Bytes that the weights of diffusion take; 0 without.
     pub weights: u64,
+    /// Bytes of tiles' hints that are kept for later steps, at most.
+    pub hints: u64,
     /// In order.
     pub stages: Vec<PlannedStage>,
     /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
@@ -53,6 +56,8 @@ pub struct Machine {
     pub weights: u64,
     /// How weights that are computed with in f32 are kept.
     pub packing: Packing,
+    /// Bytes of tiles' hints that may be kept for later steps.
+    pub hint_budget: u64,
 }
 
 impl Machine {
@@ -61,7 +66,15 @@ impl Machine {
     pub fn described(name: &str, half: bool, max_tensor: Option<u64>) -> Self {
         let attention = max_tensor.map_or_else(AttentionBudget::default, AttentionBudget::for_buffer);
         let weights = usual_weights(half, true);
-        Self { reason: name.into(), half, attention, max_tensor, weights, packing: Packing::Exact }
+        Self {
+            reason: name.into(),
+            half,
+            attention,
+            max_tensor,
+            weights,
+            packing: Packing::Exact,
+            hint_budget: KEPT_HINTS,
+        }
     }
 }
 
@@ -80,6 +93,7 @@ impl From<&Backend> for Machine {
             half,
             weights: usual_weights(half, backend.packing != Packing::Never),
             packing: backend.packing,
+            hint_budget: KEPT_HINTS,
             attention: backend.attention,
             max_tensor: backend.adapter.as_ref().map(largest),
         }
@@ -157,6 +171,8 @@ const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
 const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
+/// Values that the ControlNet makes of a latent's hint: as many as its first level has channels.
+const HINT_CHANNELS: u64 = 320;
 /// Values of the largest tensor of a tile under guidance, for each of its latents: the feed-forward's inner layer
 /// before its gate, 2 · 4 · 320 values for each of two prompts.
 const LARGEST_PER_LATENT: u64 = 2 * 2 * 4 * 320;
@@ -222,6 +238,7 @@ impl Plan {
         let beside =
             u64::from(settings.hint == HintSource::Input) + u64::from(settings.seamless != Seamless::None);
         let mut largest_tensor = (0, Peak::Diffusion);
+        let mut hints = 0;
         let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
         let half = machine.half;
         let planned = stages.iter().map(|stage| {
@@ -242,7 +259,13 @@ impl Plan {
                 let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
-                let unet = canvas + unet + machine.attention.score_bytes;
+                let kept = match settings.controlnet_scale > 0.0 && !settings.tile_jitter {
+                    true => grid.len() as u64 * grid.tile().area() * HINT_CHANNELS * if half { 2 } else { 4 },
+                    false => 0,
+                };
+                let kept = kept.min(machine.hint_budget);
+                hints = hints.max(kept);
+                let unet = canvas + unet + machine.attention.score_bytes + kept;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
                 let vae = canvas + side * side * BYTES_PER_VAE_PIXEL + bands;
                 let value = if half { 2 } else { 4 };
@@ -295,6 +318,7 @@ impl Plan {
             device: machine.reason.clone(),
             precision: precision(if half { DType::F16 } else { DType::F32 }, machine.packing).into(),
             weights: if diffusion { machine.weights } else { 0 },
+            hints,
             stages: planned,
             peak_memory: memory + scratch,
             peak,

@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use super::formula;
 use crate::device::Backend;
+use crate::models::Denoiser;
+use crate::shared::KEPT_HINTS;
 use crate::{Diffusion, DiffusionPaths, Enlarger, Error, Job, Models, Settings, output_size, upscale};
 
 pub(super) const NAME: &str = "the whole recipe";
@@ -75,11 +77,18 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
         )?,
         embeddings: Vec::new(),
         vae: Vae::load(Weights::new(&vae, "vae", &full), config("vae").as_ref())?,
-        controlnet: ControlNet::load(
-            Weights::new(&controlnet, "controlnet", &half),
-            config("controlnet").as_ref(),
-        )?,
-        unet: UNet::load(Weights::new(&unet, "unet", &half), config("unet").as_ref())?,
+        denoiser: Some(Box::new(Denoiser {
+            controlnet: ControlNet::load(
+                Weights::new(&controlnet, "controlnet", &half),
+                config("controlnet").as_ref(),
+            )?,
+            unet: UNet::load(Weights::new(&unet, "unet", &half), config("unet").as_ref())?,
+            dtype,
+            weights: 0,
+        })),
+        shared: Default::default(),
+        hint_budget: KEPT_HINTS,
+        other_weights: 0,
         dtype,
         packing: backend.packing,
         weights: 0,
