@@ -9,7 +9,7 @@ use clarifier_upscale::device::{Backend, DeviceChoice, Precision, choose};
 use crate::networks::{check_all, check_attention, check_enlargers};
 use crate::recipe::against_python;
 
-fn gpu() -> Backend {
+pub fn gpu() -> Backend {
     static GPU: std::sync::OnceLock<Backend> = std::sync::OnceLock::new();
     let start = || pollster::block_on(choose(DeviceChoice::Gpu, Precision::F32));
     GPU.get_or_init(|| {

@@ -9,6 +9,8 @@ mod gpu;
 mod host;
 mod journal;
 mod networks;
+mod packed;
 mod prompts;
 mod recipe;
+mod shared;
 mod team;

@@ -160,8 +160,8 @@ fn upscale() -> Command {
                 .default_value("auto"),
         )
         .arg(
-            option("precision", "TYPE", "What to compute in")
-                .value_parser(["auto", "f32", "f16"])
+            option("precision", "TYPE", "What to compute in; packed is f32 with weights rounded to 16 bits")
+                .value_parser(["auto", "f32", "f16", "packed"])
                 .default_value("auto"),
         )
         .arg(option("memory-limit", "SIZE", "Plan for at most this much memory, e.g. 8G"))

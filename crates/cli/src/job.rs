@@ -161,7 +161,11 @@ impl Request {
             device: parsed("device").parse()?,
             precision: match &repeated {
                 // The result would differ in f16.
-                Some(recipe) if recipe.precision == "f32" && parsed("precision") == "auto" => Precision::F32,
+                Some(recipe)
+                    if ["f32", "packed"].contains(&&*recipe.precision) && parsed("precision") == "auto" =>
+                {
+                    recipe.precision.parse()?
+                }
                 _ => parsed("precision").parse()?,
             },
             memory_limit: text("memory-limit").map(bytes).transpose()?,

@@ -71,6 +71,9 @@ impl One<'_> {
         let begun = Instant::now();
         let Prepared { picture, losses } = prepared;
         let (settings, plan) = place.agree(planning.plan(models, picture.size()))?;
+        if let Some(diffusion) = &mut models.diffusion {
+            diffusion.hint_budget = plan.hints;
+        }
         if request.dry_run {
             return planning.show(&plan, &item.input.path, &target.path);
         }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clarifier_raster::Raster;
 use clarifier_tile::Size;
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{Models, Plan, RecipeModels, Settings, shrink, speed};
+use clarifier_upscale::{Machine, Models, Peak, Plan, RecipeModels, Settings, shrink, speed};
 
 use crate::job::Request;
 use crate::progress::{Style, human, print_json};
@@ -17,6 +17,7 @@ use crate::progress::{Style, human, print_json};
 pub struct Planning<'a> {
     pub request: &'a Request,
     pub backend: &'a Backend,
+    pub machine: Machine,
     pub diffusion: bool,
     pub style: Style,
     /// The networks, as recipes name them.
@@ -27,16 +28,21 @@ pub struct Planning<'a> {
 
 impl Planning<'_> {
     /// The plan for a picture of this size, with smaller tiles of what needs most if the memory limit asks
-    /// for them.
+    /// for them; before that, nothing is kept that can be computed again.
     pub fn plan(&self, models: &Models, input: Size) -> Result<(Settings, Plan)> {
         let mut settings = self.request.settings.clone();
+        let mut machine = self.machine.clone();
         loop {
-            let plan = Plan::new(self.backend, &models.enlarger, self.diffusion, input, &settings);
+            let plan = Plan::on(&machine, &models.enlarger, self.diffusion, input, &settings);
             let on_disk = self.request.copies_on_disk(plan.scratch);
             let plan = if on_disk { plan.on_disk() } else { plan };
             let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
                 return Ok((settings, plan));
             };
+            if plan.hints > 0 && plan.peak == Peak::Diffusion {
+                machine.hint_budget = 0;
+                continue;
+            }
             let before = settings.clone();
             shrink(&mut settings, plan.peak);
             if settings == before {
@@ -51,7 +57,7 @@ impl Planning<'_> {
 
     /// The plan without diffusion, which what a mask keeps is made by.
     pub fn plain(&self, models: &Models, input: Size, settings: &Settings) -> Plan {
-        Plan::new(self.backend, &models.enlarger, false, input, settings)
+        Plan::on(&self.machine, &models.enlarger, false, input, settings)
     }
 
     /// Tell of the plan, and of the time that it takes.
@@ -89,14 +95,25 @@ impl Planning<'_> {
                 }
             }
         }
-        let (memory, copies) = (plan.peak_memory / 1_000_000, plan.scratch / 1_000_000);
-        match self.request.copies_on_disk(plan.scratch) {
-            true => {
+        let megabytes = |bytes: u64| bytes / 1_000_000;
+        let (memory, copies) = (megabytes(plan.peak_memory), megabytes(plan.scratch));
+        let weights = match plan.weights {
+            0 => String::new(),
+            weights => format!("{} MB weights", megabytes(weights)),
+        };
+        match (self.request.copies_on_disk(plan.scratch), &*weights) {
+            (true, "") => {
                 println!("  memory: about {memory} MB; working copies of the picture: {copies} MB on disk")
             }
-            false => {
+            (true, weights) => println!(
+                "  memory: about {memory} MB, of which {weights}; working copies of the picture: {copies} MB on disk"
+            ),
+            (false, "") => {
                 println!("  memory: about {memory} MB, of which {copies} MB working copies of the picture")
             }
+            (false, weights) => println!(
+                "  memory: about {memory} MB, of which {weights} and {copies} MB working copies of the picture"
+            ),
         }
         if self.request.work_dir.is_some() {
             println!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
 use clarifier_upscale::device::{Backend, choose_among};
-use clarifier_upscale::{DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice};
+use clarifier_upscale::{Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice};
 
 use crate::batch::{Item, Known, check, of_others};
 use crate::job::Request;
@@ -174,8 +174,12 @@ fn all(
     };
     models.backend = backend.clone();
     progress.finish();
-    let planning =
-        Planning { request, backend: &backend, diffusion: paths.is_some(), style, models: models_used, mask };
+    let mut machine = models.machine();
+    if let (Some(paths), None) = (&paths, load) {
+        machine.weights = Diffusion::weigh(&backend, paths)?;
+    }
+    let (backend, diffusion) = (&backend, paths.is_some());
+    let planning = Planning { request, backend, machine, diffusion, style, models: models_used, mask };
     if let Some(work) = work {
         let plan = |item: &Item| planning.plan(&models, item.header.size).map(|(_, plan)| plan).ok();
         work.begin(items.iter().map(plan).collect());

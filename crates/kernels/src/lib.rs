@@ -5,6 +5,8 @@
 
 mod attention;
 mod norm;
+mod packed;
 
 pub use attention::{AttentionBudget, attention};
 pub use norm::{GroupStats, group_norm, group_stats};
+pub use packed::{Half, Packed, PackedValues, widen};

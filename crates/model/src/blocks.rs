@@ -40,11 +40,17 @@ impl ResnetBlock {
         }
     }
 
-    /// `x: [b, inputs, h, w]`, `time: [b or 1, time_embed_dim]` after its SiLU → `[b, outputs, h, w]`.
-    pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>, norms: &mut Norms) -> Tensor<4> {
+    /// What `time: [1, time_embed_dim]`, after its SiLU, adds to the channels: `[1, outputs, 1, 1]`.
+    pub fn shift(&self, time: &Tensor<2>) -> Tensor<4> {
+        let projection = self.time_emb_proj.as_ref().expect("a block of UNet or ControlNet");
+        projection.forward(time.clone()).unsqueeze_dims::<4>(&[2, 3])
+    }
+
+    /// `x: [b, inputs, h, w]`, `shift`: what [`Self::shift`] gave → `[b, outputs, h, w]`.
+    pub fn forward(&self, x: Tensor<4>, shift: Option<&Tensor<4>>, norms: &mut Norms) -> Tensor<4> {
         let mut h = self.conv1.forward(silu(self.norm1.forward(x.clone(), norms)));
-        if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
-            h = h + projection.forward(time.clone()).unsqueeze_dims::<4>(&[2, 3]);
+        if let Some(shift) = shift {
+            h = h + shift.clone();
         }
         let h = self.conv2.forward(silu(self.norm2.forward(h, norms)));
         match &self.conv_shortcut {

@@ -8,6 +8,7 @@ use crate::config::UNetConfig;
 use crate::down_path::{DownOutput, DownPath};
 use crate::layers::{Conv2d, Kernel};
 use crate::loader::{LoadError, Scope, Weights};
+use crate::shared::{Given, PromptKeys, TimeShifts};
 
 /// What the ControlNet adds to the UNet.
 #[derive(Debug, Clone)]
@@ -123,9 +124,35 @@ impl ControlNet {
     /// - `t`: 0 ..= 999
     /// - `text`: `[b, tokens, 768]`
     pub fn forward(&self, x: Tensor<4>, hint: Tensor<4>, t: f32, text: &Tensor<3>) -> Residuals {
-        let time = self.down.embed_time(t, &x);
-        let hint = self.cond_embedding.forward(hint);
-        let DownOutput { skips, mid } = self.down.forward(x, Some(hint), &time, text);
+        let (time, prompt) = (self.time(t, &x), self.prompt(text));
+        self.forward_with(x, self.hint(hint), &time, &prompt)
+    }
+
+    /// What timestep `t`, 0 ..= 999, is for tiles of the type of `like`.
+    pub fn time(&self, t: f32, like: &Tensor<4>) -> TimeShifts {
+        let time = self.down.embed_time(t, like);
+        TimeShifts(self.down.shifts(&time).collect())
+    }
+
+    /// What `text: [b, tokens, 768]` is for tiles in batches of `b`.
+    pub fn prompt(&self, text: &Tensor<3>) -> PromptKeys {
+        PromptKeys(self.down.prompt(text).collect())
+    }
+
+    /// What `hint: [1, 3, 8h, 8w]`, RGB in \[0, 1\], is for its tile: `[1, c, h, w]`.
+    pub fn hint(&self, hint: Tensor<4>) -> Tensor<4> {
+        self.cond_embedding.forward(hint)
+    }
+
+    /// [`Self::forward`] with what [`Self::hint`], [`Self::time`] and [`Self::prompt`] gave.
+    pub fn forward_with(
+        &self,
+        x: Tensor<4>,
+        hint: Tensor<4>,
+        time: &TimeShifts,
+        prompt: &PromptKeys,
+    ) -> Residuals {
+        let DownOutput { skips, mid } = self.down.forward(x, Some(hint), &mut Given::new(time, prompt));
         Residuals {
             down: self.down_blocks.iter().zip(skips).map(|(conv, skip)| conv.forward(skip)).collect(),
             mid: self.mid_block.forward(mid),

@@ -7,6 +7,7 @@ use crate::blocks::{ResnetBlock, ResnetConfig};
 use crate::config::UNetConfig;
 use crate::layers::{Conv2d, Kernel, Linear, Norms};
 use crate::loader::Scope;
+use crate::shared::{Given, KeyValue};
 use crate::transformer::Transformer2d;
 
 /// Sinusoids of the timestep through two linear layers (diffusers `TimestepEmbedding`).
@@ -48,17 +49,11 @@ struct DownBlock {
 }
 
 impl DownBlock {
-    fn forward(
-        &self,
-        mut x: Tensor<4>,
-        time: &Tensor<2>,
-        text: &Tensor<3>,
-        skips: &mut Vec<Tensor<4>>,
-    ) -> Tensor<4> {
+    fn forward(&self, mut x: Tensor<4>, given: &mut Given, skips: &mut Vec<Tensor<4>>) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(x, Some(time), &mut Norms::Own);
+            x = resnet.forward(x, Some(given.shift()), &mut Norms::Own);
             if let Some(attention) = self.attentions.get(i) {
-                x = attention.forward(x, text);
+                x = attention.forward(x, given);
             }
             skips.push(x.clone());
         }
@@ -158,26 +153,32 @@ impl DownPath {
         silu(self.time_embedding.forward(sinusoids))
     }
 
+    /// What [`Self::embed_time`] adds in each residual block, in order.
+    pub fn shifts<'a>(&'a self, time: &'a Tensor<2>) -> impl Iterator<Item = Tensor<4>> + 'a {
+        let down = self.down_blocks.iter().flat_map(|block| &block.resnets);
+        down.chain(&self.mid_block.resnets).map(|resnet| resnet.shift(time))
+    }
+
+    /// What each cross-attention sees of `text: [b, tokens, context]`, in order.
+    pub fn prompt<'a>(&'a self, text: &'a Tensor<3>) -> impl Iterator<Item = KeyValue> + 'a {
+        let down = self.down_blocks.iter().flat_map(|block| &block.attentions);
+        down.chain([&self.mid_block.attention]).flat_map(|attention| attention.prompt(text))
+    }
+
     /// `x: [b, 4, h, w]`, `hint`: what the ControlNet adds after `conv_in`.
-    pub fn forward(
-        &self,
-        x: Tensor<4>,
-        hint: Option<Tensor<4>>,
-        time: &Tensor<2>,
-        text: &Tensor<3>,
-    ) -> DownOutput {
+    pub fn forward(&self, x: Tensor<4>, hint: Option<Tensor<4>>, given: &mut Given) -> DownOutput {
         let mut x = self.conv_in.forward(x);
         if let Some(hint) = hint {
             x = x + hint;
         }
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
-            x = block.forward(x, time, text, &mut skips);
+            x = block.forward(x, given, &mut skips);
         }
         let mid = &self.mid_block;
-        x = mid.resnets[0].forward(x, Some(time), &mut Norms::Own);
-        x = mid.attention.forward(x, text);
-        x = mid.resnets[1].forward(x, Some(time), &mut Norms::Own);
+        x = mid.resnets[0].forward(x, Some(given.shift()), &mut Norms::Own);
+        x = mid.attention.forward(x, given);
+        x = mid.resnets[1].forward(x, Some(given.shift()), &mut Norms::Own);
         DownOutput { skips, mid: x }
     }
 }

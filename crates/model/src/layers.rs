@@ -5,11 +5,12 @@ use burn::tensor::{Tensor, module};
 use clarifier_kernels::{GroupStats, group_norm, group_stats};
 
 use crate::loader::Scope;
+use crate::weight::Weight;
 
 /// A 2-D convolution with square kernel and bias.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
-    weight: Tensor<4>,
+    weight: Weight<4>,
     bias: Tensor<1>,
     options: ConvOptions<2>,
 }
@@ -41,7 +42,7 @@ impl Conv2d {
     pub fn load(scope: &Scope, inputs: usize, outputs: usize, kernel: Kernel) -> Self {
         let Kernel { size, stride, padding } = kernel;
         Self {
-            weight: scope.tensor("weight", [outputs, inputs, size, size]),
+            weight: scope.weight("weight", [outputs, inputs, size, size]),
             bias: scope.tensor("bias", [outputs]),
             options: ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1),
         }
@@ -49,14 +50,15 @@ impl Conv2d {
 
     /// `[batch, inputs, h, w]` → `[batch, outputs, h', w']`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        module::conv2d(x, self.weight.clone(), Some(self.bias.clone()), self.options.clone())
+        module::conv2d(x, self.weight.tensor(), Some(self.bias.clone()), self.options.clone())
     }
 }
 
 /// `x · weightᵀ + bias`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor<2>,
+    /// `[outputs, inputs]`.
+    weight: Weight<2>,
     bias: Option<Tensor<1>>,
 }
 
@@ -68,13 +70,13 @@ impl Linear {
 
     /// `weight: [outputs, inputs]`.
     pub fn load_unbiased(scope: &Scope, inputs: usize, outputs: usize) -> Self {
-        // A view: both backends read a transposed right-hand side in place.
-        Self { weight: scope.tensor("weight", [outputs, inputs]).transpose(), bias: None }
+        Self { weight: scope.weight("weight", [outputs, inputs]), bias: None }
     }
 
     /// `[…, inputs]` → `[…, outputs]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.clone(), self.bias.clone())
+        // A view: both backends read a transposed right-hand side in place.
+        module::linear(x, self.weight.tensor().transpose(), self.bias.clone())
     }
 }
 

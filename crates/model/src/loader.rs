@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use clarifier_kernels::AttentionBudget;
 
 use crate::files::{FileError, TensorFile};
+use crate::weight::{Packing, Weight};
 
 mod staged;
 
@@ -23,17 +24,29 @@ pub struct Placement {
     pub dtype: DType,
     /// How much memory attention may take for scores.
     pub attention: AttentionBudget,
+    /// Whether weights are kept in 16 bits where the arithmetic is in f32.
+    pub packing: Packing,
 }
 
 impl Placement {
-    /// f32 on `device`, with the default attention budget.
+    /// f32 on `device`, nothing packed, with the default attention budget.
     pub fn f32(device: &Device) -> Self {
-        Self { device: device.clone(), dtype: DType::F32, attention: AttentionBudget::default() }
+        let attention = AttentionBudget::default();
+        Self { device: device.clone(), dtype: DType::F32, attention, packing: Packing::Never }
     }
 
     /// A tensor of this placement's type from `[dims]` values in row-major order.
     pub fn tensor<const D: usize>(&self, values: Vec<f32>, dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values, dims), (&self.device, self.dtype))
+    }
+
+    /// A weight from `[dims]` values in row-major order, packed if this placement says so.
+    pub fn weight<const D: usize>(&self, values: Vec<f32>, dims: [usize; D]) -> Weight<D> {
+        let packing = if self.dtype == DType::F32 { self.packing } else { Packing::Never };
+        match packing.pack(&values) {
+            Some(packed) => Weight::Packed(packed.place(dims, &self.device)),
+            None => Weight::Plain(self.tensor(values, dims)),
+        }
     }
 }
 
@@ -250,6 +263,18 @@ impl Scope<'_> {
         };
         // Not on the device, which may have to make room even for one zero.
         found.unwrap_or_else(|| Tensor::zeros([1; D], &Device::flex()))
+    }
+
+    /// A large tensor of a layer: [`Self::tensor`], packed if the placement says so.
+    pub fn weight<const D: usize>(&self, name: &str, dims: [usize; D]) -> Weight<D> {
+        let key = self.key(name);
+        let found = match &self.weights.stage {
+            Stage::AtOnce => {
+                self.weights.read(key, &dims).map(|values| self.placement().weight(values, dims))
+            }
+            staged => self.weights.check(&key, &dims).then(|| staged.weight(&key, dims)).flatten(),
+        };
+        found.unwrap_or_else(|| Weight::Plain(Tensor::zeros([1; D], &Device::flex())))
     }
 
     /// A tensor in host memory, for tables that are looked up there.

@@ -6,6 +6,7 @@ use clarifier_kernels::{AttentionBudget, attention};
 
 use crate::layers::{Conv2d, GroupNorm, Kernel, LayerNorm, Linear, Norms};
 use crate::loader::Scope;
+use crate::shared::{Given, KeyValue};
 
 /// Multi-head attention; queries from one sequence, keys and values from the same or another.
 #[derive(Debug, Clone)]
@@ -30,17 +31,25 @@ impl Attention {
         }
     }
 
-    /// `x: [b, n, channels]`, `context: [b, m, context]` → `[b, n, channels]`.
-    fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+    /// `[b, n, channels]` → `[b, heads, n, channels / heads]`.
+    fn split(&self, t: Tensor<3>) -> Tensor<4> {
+        let [b, n, c] = t.dims();
+        t.reshape([b, n, self.heads, c / self.heads]).swap_dims(1, 2)
+    }
+
+    /// What `context: [b, m, context]` is attended to by.
+    fn keys(&self, context: Tensor<3>) -> KeyValue {
+        KeyValue {
+            key: self.split(self.to_k.forward(context.clone())),
+            value: self.split(self.to_v.forward(context)),
+        }
+    }
+
+    /// `x: [b, n, channels]` → `[b, n, channels]`.
+    fn forward(&self, x: Tensor<3>, context: KeyValue) -> Tensor<3> {
         let [batch, n, channels] = x.dims();
-        let split = |t: Tensor<3>| -> Tensor<4> {
-            let [b, n, c] = t.dims();
-            t.reshape([b, n, self.heads, c / self.heads]).swap_dims(1, 2)
-        };
-        let query = split(self.to_q.forward(x));
-        let key = split(self.to_k.forward(context.clone()));
-        let value = split(self.to_v.forward(context));
-        let out = attention(query, key, value, self.budget);
+        let query = self.split(self.to_q.forward(x));
+        let out = attention(query, context.key, context.value, self.budget);
         self.to_out.forward(out.swap_dims(1, 2).reshape([batch, n, channels]))
     }
 }
@@ -70,11 +79,12 @@ impl BasicTransformerBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, text: &Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, prompt: &KeyValue) -> Tensor<3> {
         let h = self.norm1.forward(x.clone());
-        let x = x + self.attn1.forward(h.clone(), h);
+        let own = self.attn1.keys(h.clone());
+        let x = x + self.attn1.forward(h, own);
         let h = self.norm2.forward(x.clone());
-        let x = x + self.attn2.forward(h, text.clone());
+        let x = x + self.attn2.forward(h, prompt.clone());
         let h = self.norm3.forward(x.clone());
         x + self.ff_out.forward(geglu(self.ff_in.forward(h)))
     }
@@ -109,13 +119,18 @@ impl Transformer2d {
         }
     }
 
-    /// `x: [b, c, h, w]`, `text: [b, tokens, context]` → `[b, c, h, w]`.
-    pub fn forward(&self, x: Tensor<4>, text: &Tensor<3>) -> Tensor<4> {
+    /// What each block attends to in `text: [b, tokens, context]`.
+    pub fn prompt<'a>(&'a self, text: &'a Tensor<3>) -> impl Iterator<Item = KeyValue> + 'a {
+        self.transformer_blocks.iter().map(|block| block.attn2.keys(text.clone()))
+    }
+
+    /// `x: [b, c, h, w]` → `[b, c, h, w]`.
+    pub fn forward(&self, x: Tensor<4>, given: &mut Given) -> Tensor<4> {
         let [b, c, h, w] = x.dims();
         let tokens = self.proj_in.forward(self.norm.forward(x.clone(), &mut Norms::Own));
         let mut tokens = tokens.reshape([b, c, h * w]).swap_dims(1, 2);
         for block in &self.transformer_blocks {
-            tokens = block.forward(tokens, text);
+            tokens = block.forward(tokens, given.prompt());
         }
         self.proj_out.forward(tokens.swap_dims(1, 2).reshape([b, c, h, w])) + x
     }

@@ -10,6 +10,7 @@ use crate::controlnet::Residuals;
 use crate::down_path::{DownOutput, DownPath, resnet_config};
 use crate::layers::{Conv2d, GroupNorm, Kernel, Norms};
 use crate::loader::{LoadError, Scope, Weights};
+use crate::shared::{Given, PromptKeys, TimeShifts};
 use crate::transformer::Transformer2d;
 
 /// Residual blocks over the input and a skip each, with transformers, then a doubling.
@@ -62,8 +63,33 @@ impl UNet {
     /// - `control`: what a ControlNet adds to the skips and to the middle block
     /// - output: `[b, 4, h, w]`
     pub fn forward(&self, x: Tensor<4>, t: f32, text: &Tensor<3>, control: Option<Residuals>) -> Tensor<4> {
-        let time = self.down.embed_time(t, &x);
-        let DownOutput { mut skips, mid: mut x } = self.down.forward(x, None, &time, text);
+        let (time, prompt) = (self.time(t, &x), self.prompt(text));
+        self.forward_with(x, &time, &prompt, control)
+    }
+
+    /// What timestep `t`, 0 ..= 999, is for tiles of the type of `like`.
+    pub fn time(&self, t: f32, like: &Tensor<4>) -> TimeShifts {
+        let time = self.down.embed_time(t, like);
+        let up = self.up_blocks.iter().flat_map(|block| &block.resnets).map(|resnet| resnet.shift(&time));
+        TimeShifts(self.down.shifts(&time).chain(up).collect())
+    }
+
+    /// What `text: [b, tokens, 768]` is for tiles in batches of `b`.
+    pub fn prompt(&self, text: &Tensor<3>) -> PromptKeys {
+        let up = self.up_blocks.iter().flat_map(|block| &block.attentions);
+        PromptKeys(self.down.prompt(text).chain(up.flat_map(|attention| attention.prompt(text))).collect())
+    }
+
+    /// [`Self::forward`] with what [`Self::time`] and [`Self::prompt`] gave.
+    pub fn forward_with(
+        &self,
+        x: Tensor<4>,
+        time: &TimeShifts,
+        prompt: &PromptKeys,
+        control: Option<Residuals>,
+    ) -> Tensor<4> {
+        let given = &mut Given::new(time, prompt);
+        let DownOutput { mut skips, mid: mut x } = self.down.forward(x, None, given);
         if let Some(Residuals { down, mid }) = control {
             skips = skips.into_iter().zip(down).map(|(skip, residual)| skip + residual).collect();
             x = x + mid;
@@ -71,9 +97,9 @@ impl UNet {
         for block in &self.up_blocks {
             for (i, resnet) in block.resnets.iter().enumerate() {
                 let skip = skips.pop().expect("as many skips as residual blocks on the way up");
-                x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(&time), &mut Norms::Own);
+                x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(given.shift()), &mut Norms::Own);
                 if let Some(attention) = block.attentions.get(i) {
-                    x = attention.forward(x, text);
+                    x = attention.forward(x, given);
                 }
             }
             if let (Some(upsampler), Some(next)) = (&block.upsampler, skips.last()) {

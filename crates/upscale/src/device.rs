@@ -3,6 +3,7 @@
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{DType, Device, DeviceKind};
 use clarifier_kernels::AttentionBudget;
+use clarifier_model::weight::Packing;
 use serde::{Deserialize, Serialize};
 
 use crate::known_bad::{self, Instead};
@@ -35,7 +36,11 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
-/// The type of the weights and of the arithmetic. The VAE and all statistics are f32 in any case.
+/// What is computed in, and how the weights are kept. The VAE and all statistics are computed in f32 in any
+/// case.
+///
+/// Whatever is computed in f32 has its weights in 16 bits in memory where these hold them exactly, as they do
+/// with files in f16 or bf16 ([`Packing::Exact`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// f16 on a GPU that computes in it, else f32.
@@ -45,6 +50,16 @@ pub enum Precision {
     F32,
     /// 16 bits: half the memory, and faster on most GPUs.
     F16,
+    /// 32 bits, with the weights of UNet and ControlNet rounded to 16 where they are not exact in them:
+    /// half the memory with files in f32 too, and with LoRAs.
+    Packed,
+}
+
+impl Precision {
+    /// How weights that are computed with in f32 are kept.
+    fn packing(self) -> Packing {
+        if self == Self::Packed { Packing::Rounded } else { Packing::Exact }
+    }
 }
 
 impl std::str::FromStr for Precision {
@@ -55,7 +70,8 @@ impl std::str::FromStr for Precision {
             "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
-            _ => Err(format!("{text:?} is no precision; auto, f32 and f16 are")),
+            "packed" => Ok(Self::Packed),
+            _ => Err(format!("{text:?} is no precision; auto, f32, f16 and packed are")),
         }
     }
 }
@@ -133,6 +149,8 @@ pub struct Backend {
     pub device: Device,
     /// `F32` or `F16`.
     pub dtype: DType,
+    /// How weights that are computed with in f32 are kept.
+    pub packing: Packing,
     /// How much memory attention may take for scores.
     pub attention: AttentionBudget,
     /// The GPU, or none for the CPU.
@@ -142,9 +160,10 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// The same device, to compute in f32.
+    /// The same device, to compute in f32 with weights that are not rounded.
     pub fn in_full_precision(&self) -> Self {
-        Self { dtype: DType::F32, ..self.clone() }
+        let packing = if self.packing == Packing::Rounded { Packing::Exact } else { self.packing };
+        Self { dtype: DType::F32, packing, ..self.clone() }
     }
 }
 
@@ -225,6 +244,7 @@ fn cpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError> {
     Ok(Backend {
         device: Device::flex(),
         dtype: DType::F32,
+        packing: precision.packing(),
         attention: AttentionBudget::default(),
         adapter: None,
         reason: format!("CPU ({reason})"),
@@ -244,7 +264,7 @@ async fn gpu(
     let f16 = adapter.shader_f16 && device.supports_dtype(DType::F16);
     let dtype = match precision {
         Precision::F16 if !f16 => return Err(DeviceError::NoF16 { name: adapter.name }),
-        Precision::F32 => DType::F32,
+        Precision::F32 | Precision::Packed => DType::F32,
         // A software adapter has no f16 arithmetic behind its f16.
         Precision::Auto if adapter.software || !f16 => DType::F32,
         Precision::Auto | Precision::F16 => DType::F16,
@@ -253,6 +273,7 @@ async fn gpu(
     let backend = Backend {
         device,
         dtype,
+        packing: precision.packing(),
         attention: AttentionBudget::for_buffer(adapter.max_buffer.min(adapter.max_binding)),
         reason: format!("{} through {} ({reason})", adapter.name, adapter.api),
         adapter: Some(adapter),

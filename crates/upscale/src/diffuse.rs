@@ -1,7 +1,7 @@
 //! MultiDiffusion with the Tile ControlNet: one canvas, one solver, the noise predicted tile by tile
 //! (Bar-Tal et al. 2023).
 
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::Tensor;
 use clarifier_raster::{Raster, StoreKind, Wrap};
 use clarifier_tile::Rect;
 
@@ -48,7 +48,7 @@ impl Redraw<'_> {
         self.run_kept(diffusion, canvas, solver, needed, (ledger, "latents"), observe).await
     }
 
-    /// [`Self::run`], of which `ledger` keeps what is done under `name`.
+    /// [`Self::run`], of which the ledger keeps what is done under a name.
     pub(crate) async fn run_kept(
         &self,
         diffusion: &mut Diffusion,
@@ -58,9 +58,12 @@ impl Redraw<'_> {
         kept: (&mut Ledger, &str),
         observe: Observer<'_>,
     ) -> Result<(), Error> {
+        diffusion.shared.take();
         let (after, _) = self.tiles.needed(solver.evaluations(), needed);
-        let steps = Steps::new(self, diffusion, canvas, &solver, &after, kept);
-        steps.run(&after, observe).await
+        let result = Steps::new(self, diffusion, canvas, &solver, &after, kept).run(&after, observe).await;
+        // The decoder needs the room.
+        diffusion.shared.borrow_mut().forget();
+        result
     }
 
     /// The predicted noise of the tile `rect` at timestep `t`, `[4, h, w]`, guided away from the negative prompt:
@@ -77,30 +80,39 @@ impl Redraw<'_> {
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let dtype = diffusion.dtype;
         let (left, top) = frame.corner(rect);
-        let text = conditioning.at(frame, tiles.numbered(), rect).cast(FloatDType::from(dtype));
-        // Without guidance the negative prompt has no say, and its half of the work falls away.
+        let networks = diffusion.denoiser();
+        let place = conditioning.place_of(frame, tiles.numbered(), rect);
         let guided = settings.condition_scale != 1.0;
-        let (batch, text) = if guided { (2, text) } else { (1, text.narrow(0, 1, 1)) };
+        let batch = if guided { 2 } else { 1 };
         let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], dtype);
-        let control = if settings.controlnet_scale > 0.0 {
-            let factor = i64::from(diffusion.vae.factor() as u32);
-            let pixels = rect.size.times(factor as u32);
-            let wrap = Wrap::from(settings.seamless);
-            let planes = hint.read_continued(left * factor, top * factor, pixels, wrap)?.to_rgb();
-            let dims = [1, 3, pixels.height as usize, pixels.width as usize];
-            let hint = backend.tensor(planes.data, dims, dtype);
-            let prompt_only = guided && settings.control_mode == ControlMode::Controlnet;
-            let residuals = if prompt_only {
-                let text = text.clone().narrow(0, 1, 1);
-                diffusion.controlnet.forward(x.clone(), hint, t, &text).after_nothing()
+        let eps: Tensor<4> = {
+            let mut shared = diffusion.shared.borrow_mut();
+            let prompt = shared.prompt(networks, conditioning, place, settings);
+            let time = shared.time(networks, t, &x, settings);
+            let control = if let (Some(time), Some(prompt)) = (&time.1, &prompt.1) {
+                let read = || {
+                    let factor = i64::from(diffusion.vae.factor() as u32);
+                    let pixels = rect.size.times(factor as u32);
+                    let wrap = Wrap::from(settings.seamless);
+                    let planes = hint.read_continued(left * factor, top * factor, pixels, wrap)?.to_rgb();
+                    let dims = [1, 3, pixels.height as usize, pixels.width as usize];
+                    Ok::<_, Error>(backend.tensor(planes.data, dims, dtype))
+                };
+                // Tiles that move do not come again.
+                let budget = if settings.tile_jitter { 0 } else { diffusion.hint_budget };
+                let hint = shared.hint(networks, rect, budget, read)?;
+                let prompt_only = guided && settings.control_mode == ControlMode::Controlnet;
+                let residuals = if prompt_only {
+                    networks.controlnet.forward_with(x.clone(), hint, time, prompt).after_nothing()
+                } else {
+                    networks.controlnet.forward_with(x.clone().repeat_dim(0, batch), hint, time, prompt)
+                };
+                Some(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
             } else {
-                diffusion.controlnet.forward(x.clone().repeat_dim(0, batch), hint, t, &text)
+                None
             };
-            Some(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
-        } else {
-            None
+            networks.unet.forward_with(x.repeat_dim(0, batch), &time.0, &prompt.0, control)
         };
-        let eps: Tensor<4> = diffusion.unet.forward(x.repeat_dim(0, batch), t, &text, control);
         let mut values = read(eps).await?;
         if guided {
             let (negative, positive) = values.split_at(canvas.channels * h * w);

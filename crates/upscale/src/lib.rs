@@ -31,6 +31,7 @@ mod recipe;
 mod schedule;
 pub mod selftest;
 mod settings;
+mod shared;
 mod solver;
 mod split;
 mod stage;
@@ -65,6 +66,7 @@ pub use settings::{
     ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError, SolverKind,
     StrengthMode, TileWindow, VaeStatistics, description,
 };
+pub use shared::{Computed, KEPT_HINTS};
 pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};
 pub use team::{Link, Team};

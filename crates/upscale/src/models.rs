@@ -1,6 +1,8 @@
 //! The networks of a run, loaded.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::task::Poll;
 
@@ -11,18 +13,20 @@ use clarifier_model::controlnet::ControlNet;
 use clarifier_model::embedding::Embedding;
 use clarifier_model::esrgan::Esrgan;
 use clarifier_model::files::{
-    Component, ComponentFile, FileError, FileKind, Source, TensorFile, component, identify, open,
+    Component, ComponentFile, FileError, FileKind, Source, TensorFile, TensorInfo, component, identify, open,
 };
 use clarifier_model::loader::{self, LoadError, Placement, Weights};
 use clarifier_model::lora::merge;
 use clarifier_model::tokenizer::ClipTokenizer;
 use clarifier_model::unet::UNet;
 use clarifier_model::vae::Vae;
+use clarifier_model::weight::{Packing, expected_bytes};
 
 use crate::adapters::{LoraChoice, open_embeddings, open_loras};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
-use crate::{Error, Event, Observer};
+use crate::shared::{Computed, KEPT_HINTS, Shared};
+use crate::{Error, Event, Machine, Observer};
 
 /// What enlarges the picture before it is redrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,15 +74,32 @@ pub struct Diffusion {
     pub text_encoder: ClipTextEncoder,
     /// Words that files give a meaning.
     pub embeddings: Vec<Embedding>,
-    /// The noise predictor.
-    pub unet: UNet,
-    /// What holds it to the picture.
-    pub controlnet: ControlNet,
     /// Pictures to latents and back, in f32: in f16 it overflows on some pictures.
     pub vae: Vae,
     /// The type that UNet and ControlNet compute in.
     pub dtype: DType,
+    /// How weights that are computed with in f32 are kept.
+    pub packing: Packing,
+    /// Bytes that all weights take.
+    pub weights: u64,
+    /// Bytes of tiles' hints that a redraw may keep for later steps: [`KEPT_HINTS`] at first.
+    pub hint_budget: u64,
+    /// UNet and ControlNet; none after a load of them that failed.
+    pub(crate) denoiser: Option<Box<Denoiser>>,
+    pub(crate) other_weights: u64,
+    pub(crate) shared: RefCell<Shared>,
     pub(crate) paths: DiffusionPaths,
+}
+
+/// The networks that predict noise.
+pub(crate) struct Denoiser {
+    pub unet: UNet,
+    /// What holds it to the picture.
+    pub controlnet: ControlNet,
+    /// The type that both compute in.
+    pub dtype: DType,
+    /// Bytes that their weights take.
+    pub weights: u64,
 }
 
 /// The networks of a run.
@@ -104,10 +125,23 @@ impl Models {
     ) -> Result<Self, Error> {
         let enlarger = Enlarger::load(backend, upscaler, observe).await?;
         let diffusion = match paths {
-            Some(paths) => Some(Diffusion::load(backend, backend.dtype, paths, observe).await?),
+            Some(paths) => Some(Box::pin(Diffusion::load(backend, backend.dtype, paths, observe)).await?),
             None => None,
         };
         Ok(Self { backend: backend.clone(), enlarger, diffusion })
+    }
+}
+
+impl Models {
+    /// What a plan must know of the device that they are on, and of them.
+    pub fn machine(&self) -> Machine {
+        let machine = Machine::from(&self.backend);
+        match &self.diffusion {
+            Some(diffusion) => {
+                Machine { weights: diffusion.weights, hint_budget: diffusion.hint_budget, ..machine }
+            }
+            _ => machine,
+        }
     }
 }
 
@@ -121,7 +155,7 @@ impl Enlarger {
         upscaler: &UpscalerChoice,
         observe: Observer<'_>,
     ) -> Result<Self, Error> {
-        let placement = placement(backend, DType::F32);
+        let placement = Placement { packing: Packing::Never, ..backend.placement(DType::F32) };
         match upscaler {
             UpscalerChoice::Lanczos => Ok(Self::Lanczos),
             UpscalerChoice::Lite => Ok(Self::lite(&placement)),
@@ -135,20 +169,17 @@ impl Enlarger {
                 }
                 let part = ComponentFile { file, config: None, name };
                 let network = network("upscaler", &part, &placement, observe, |w, _| Esrgan::load(w));
-                Ok(Self::Network(network.await?))
+                Ok(Self::Network(network.await?.0))
             }
         }
     }
 }
 
-fn placement(backend: &Backend, dtype: DType) -> Placement {
-    Placement { device: backend.device.clone(), dtype, attention: backend.attention }
-}
-
 impl Diffusion {
     /// Whether the networks are of one kind of model, so that what one gives the next can take.
     fn check(&self) -> Result<(), Error> {
-        let (unet, control) = (&self.unet.config, &self.controlnet.config);
+        let networks = self.denoiser();
+        let (unet, control) = (&networks.unet.config, &networks.controlnet.config);
         let (text, width) = (self.text_encoder.width(), unet.cross_attention_dim);
         if text != width {
             return Err(Error::TextWidth { text, unet: width });
@@ -169,19 +200,75 @@ impl Diffusion {
         Ok(())
     }
 
-    /// What UNet and ControlNet compute in: `f32` or `f16`.
+    /// What UNet and ControlNet compute in: `f32`, `f16`, or `packed` for f32 with rounded weights.
     pub fn precision(&self) -> &'static str {
-        if self.dtype == DType::F16 { "f16" } else { "f32" }
+        precision(self.dtype, self.packing)
     }
 
-    /// Load them again, all to compute in f32.
+    pub(crate) fn denoiser(&self) -> &Denoiser {
+        self.denoiser.as_ref().expect("a run loads it first")
+    }
+
+    /// How often the last redraw computed what its tiles share.
+    pub fn computed(&self) -> Computed {
+        self.shared.borrow().computed
+    }
+
+    /// Load UNet and ControlNet again, to compute in f32. What was loaded goes first: there may be no room for
+    /// both.
+    ///
+    /// # Errors
+    /// As [`Models::load`]; they are then loaded by the next run.
+    pub(crate) async fn reload(&mut self, backend: &Backend, observe: Observer<'_>) -> Result<(), Error> {
+        self.denoiser = None;
+        self.shared.take();
+        backend.device.memory_cleanup();
+        self.dtype = DType::F32;
+        self.packing = backend.in_full_precision().packing;
+        self.complete(backend, observe).await
+    }
+
+    /// Load UNet and ControlNet if they are not there.
     ///
     /// # Errors
     /// As [`Models::load`].
-    pub(crate) async fn reload(&mut self, backend: &Backend, observe: Observer<'_>) -> Result<(), Error> {
-        let paths = self.paths.clone();
-        *self = Self::load(backend, DType::F32, &paths, observe).await?;
+    pub(crate) async fn complete(&mut self, backend: &Backend, observe: Observer<'_>) -> Result<(), Error> {
+        if self.denoiser.is_some() {
+            return Ok(());
+        }
+        let placement = Placement { packing: self.packing, ..backend.placement(self.dtype) };
+        let (_, unet, controlnet) = files(&self.paths, &mut |_| ControlFlow::Continue(()))?;
+        let denoiser = Box::pin(Denoiser::load(&unet, &controlnet, &placement, observe)).await?;
+        self.weights = self.other_weights + denoiser.weights;
+        self.denoiser = Some(denoiser);
         Ok(())
+    }
+
+    /// Bytes that the weights of these files would take, by their headers alone. LoRAs are left out: a tensor
+    /// that they change is no longer exact in 16 bits.
+    ///
+    /// # Errors
+    /// If a file is missing or of another kind.
+    pub fn weigh(backend: &Backend, paths: &DiffusionPaths) -> Result<u64, FileError> {
+        let Backend { dtype, packing, .. } = backend;
+        let exact = if *packing == Packing::Never { Packing::Never } else { Packing::Exact };
+        let vae = paths.vae.as_ref().unwrap_or(&paths.checkpoint);
+        let parts = [
+            (&paths.checkpoint, Component::TextEncoder, DType::F32, exact),
+            (vae, Component::Vae, DType::F32, exact),
+            (&paths.checkpoint, Component::UNet, *dtype, *packing),
+            (&paths.controlnet, Component::ControlNet, *dtype, *packing),
+        ];
+        let bytes = |(source, kind, dtype, packing): (&Source, Component, DType, Packing)| {
+            let part = component(source, kind)?;
+            let bytes = |(name, info): (&String, &TensorInfo)| {
+                // Looked up on the host, in f32.
+                let packing = if name.contains(".embeddings.") { Packing::Never } else { packing };
+                expected_bytes(info, dtype, packing)
+            };
+            Ok(part.file.tensors().iter().map(bytes).sum::<u64>())
+        };
+        parts.into_iter().map(bytes).sum()
     }
 
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
@@ -194,42 +281,80 @@ impl Diffusion {
         paths: &DiffusionPaths,
         observe: Observer<'_>,
     ) -> Result<Self, Error> {
-        let (half, full) = (placement(backend, dtype), placement(backend, DType::F32));
+        let half = backend.placement(dtype);
+        // These are always exact.
+        let packing = if backend.packing == Packing::Rounded { Packing::Exact } else { backend.packing };
+        let full = Placement { packing, ..backend.placement(DType::F32) };
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
-        let mut text = component(&paths.checkpoint, Component::TextEncoder)?;
-        let mut unet = component(&paths.checkpoint, Component::UNet)?;
         let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
-        let controlnet = component(&paths.controlnet, Component::ControlNet)?;
+        let (text, unet, controlnet) = files(paths, observe)?;
         let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
-        let merged = merge(text.file, unet.file, &open_loras(&paths.loras)?)?;
-        (text.file, unet.file) = (merged.text_encoder, merged.unet);
-        for message in merged.warnings {
-            if observe(Event::Warning { message }).is_break() {
-                return Err(Error::Cancelled);
-            }
-        }
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
             ClipTextEncoder::load(w, c.config.as_ref())
         });
-        let text_encoder = text_encoder.await?;
-        let vae = network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref())).await?;
-        let controlnet =
-            network("controlnet", &controlnet, &half, observe, |w, c| ControlNet::load(w, c.config.as_ref()));
-        let controlnet = controlnet.await?;
-        let unet = network("unet", &unet, &half, observe, |w, c| UNet::load(w, c.config.as_ref())).await?;
+        let (text_encoder, text_bytes) = Box::pin(text_encoder).await?;
+        let vae = network("vae", &vae, &full, observe, |w, c| Vae::load(w, c.config.as_ref()));
+        let (vae, vae_bytes) = Box::pin(vae).await?;
+        let denoiser = Box::pin(Denoiser::load(&unet, &controlnet, &half, observe)).await?;
+        let other_weights = text_bytes + vae_bytes;
         let diffusion = Self {
             tokenizer: ClipTokenizer::new(),
             text_encoder,
             embeddings,
             vae,
-            controlnet,
-            unet,
             dtype,
+            packing: backend.packing,
+            weights: other_weights + denoiser.weights,
+            other_weights,
+            hint_budget: KEPT_HINTS,
+            denoiser: Some(denoiser),
+            shared: RefCell::default(),
             paths: paths.clone(),
         };
         diffusion.check()?;
         Ok(diffusion)
     }
+}
+
+impl Denoiser {
+    async fn load(
+        unet: &ComponentFile,
+        controlnet: &ComponentFile,
+        placement: &Placement,
+        observe: Observer<'_>,
+    ) -> Result<Box<Self>, Error> {
+        let controlnet = network("controlnet", controlnet, placement, observe, |w, c| {
+            ControlNet::load(w, c.config.as_ref())
+        });
+        // On the heap: a browser's stack is small, and these are structs of hundreds of tensors.
+        let (controlnet, controlnet_bytes) = Box::pin(controlnet).await?;
+        let unet = network("unet", unet, placement, observe, |w, c| UNet::load(w, c.config.as_ref()));
+        let (unet, unet_bytes) = Box::pin(unet).await?;
+        Ok(Box::new(Self {
+            unet,
+            controlnet,
+            dtype: placement.dtype,
+            weights: controlnet_bytes + unet_bytes,
+        }))
+    }
+}
+
+/// Text encoder, UNet and ControlNet, LoRAs merged.
+fn files(
+    paths: &DiffusionPaths,
+    observe: Observer<'_>,
+) -> Result<(ComponentFile, ComponentFile, ComponentFile), Error> {
+    let mut text = component(&paths.checkpoint, Component::TextEncoder)?;
+    let mut unet = component(&paths.checkpoint, Component::UNet)?;
+    let controlnet = component(&paths.controlnet, Component::ControlNet)?;
+    let merged = merge(text.file, unet.file, &open_loras(&paths.loras)?)?;
+    (text.file, unet.file) = (merged.text_encoder, merged.unet);
+    for message in merged.warnings {
+        if observe(Event::Warning { message }).is_break() {
+            return Err(Error::Cancelled);
+        }
+    }
+    Ok((text, unet, controlnet))
 }
 
 /// How many values the text encoder in `file` has for each token.
@@ -238,14 +363,23 @@ fn token_width(file: &dyn TensorFile) -> usize {
     table.and_then(|info| info.shape.get(1)).copied().unwrap_or_default()
 }
 
-/// Build a network of `part`, telling of its progress.
+/// What is computed in, in a word: as `--precision` takes it.
+pub(crate) fn precision(dtype: DType, packing: Packing) -> &'static str {
+    match (dtype, packing) {
+        (DType::F16, _) => "f16",
+        (_, Packing::Rounded) => "packed",
+        _ => "f32",
+    }
+}
+
+/// Build a network of `part`, telling of its progress; with the bytes that its weights take.
 async fn network<N>(
     network: &'static str,
     part: &ComponentFile,
     placement: &Placement,
     observe: Observer<'_>,
     build: impl Fn(Weights, &ComponentFile) -> Result<N, LoadError>,
-) -> Result<N, Error> {
+) -> Result<(N, u64), Error> {
     let tell = &mut |bytes, total| observe(Event::Load { network: network.into(), bytes, total });
     let loaded = loader::load(&*part.file, &part.name, placement, |weights| build(weights, part), tell);
     loaded.await.map_err(|error| match error {
@@ -265,11 +399,18 @@ impl Backend {
         Tensor::from_data(TensorData::new(values, dims), (&self.device, dtype))
     }
 
+    /// How networks that compute in `dtype` are put onto the device.
+    pub(crate) fn placement(&self, dtype: DType) -> Placement {
+        let Self { device, attention, packing, .. } = self;
+        Placement { device: device.clone(), dtype, attention: *attention, packing: *packing }
+    }
+
     /// For tests: burn's CPU backend.
     pub fn flex() -> Self {
         Self {
             device: burn::tensor::Device::flex(),
             dtype: DType::F32,
+            packing: Packing::Exact,
             attention: AttentionBudget::default(),
             adapter: None,
             reason: "CPU".into(),

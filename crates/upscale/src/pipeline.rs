@@ -177,6 +177,11 @@ pub async fn upscale(
     {
         diffusion.reload(&models.backend, observe).await?;
     }
+    if let Some(diffusion) = &mut models.diffusion {
+        // A load that was cancelled after an overflow.
+        let complete = diffusion.complete(&models.backend, observe).await;
+        team.agree(complete)?;
+    }
     let told = ledger.at().map_or(Ok(()), |At { stage, stages, phase, done, total }| {
         tell_of(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })
     });

@@ -130,11 +130,15 @@ impl Conditioning {
         self
     }
 
-    /// What guides the tile at `rect` of the frame's area: `[2, tokens, 768]`, the negative prompt's
-    /// embedding, then the prompt's. Of several places that the tile's centre is in, the smallest
-    /// counts; a tile's own number before all. `grid` is what tiles are numbered by.
+    /// What guides the tile at `rect` of the frame's area: [`Self::text`] of [`Self::place_of`].
     pub fn at(&self, frame: Frame, grid: &TileGrid, rect: Rect) -> Tensor<3> {
-        match self.place_of(frame, grid, rect) {
+        self.text(self.place_of(frame, grid, rect))
+    }
+
+    /// What guides the tiles of a place, or of none: `[2, tokens, 768]`, the negative prompt's embedding, then
+    /// the prompt's.
+    pub(crate) fn text(&self, place: Option<usize>) -> Tensor<3> {
+        match place {
             Some(index) => self.places[index].1.clone(),
             None => self.general.clone(),
         }
@@ -147,8 +151,10 @@ impl Conditioning {
         names.map(|(_, name)| name.as_str()).collect()
     }
 
-    /// The number of the place that a tile takes.
-    fn place_of(&self, frame: Frame, grid: &TileGrid, rect: Rect) -> Option<usize> {
+    /// The number of the place that the tile at `rect` of the frame's area takes. Of several places that the
+    /// tile's centre is in, the smallest counts; a tile's own number before all. `grid` is what tiles are
+    /// numbered by.
+    pub(crate) fn place_of(&self, frame: Frame, grid: &TileGrid, rect: Rect) -> Option<usize> {
         if self.places.is_empty() {
             return None;
         }

@@ -1,6 +1,8 @@
 //! What a run is going to do and need, before any of it is done.
 
+use burn::tensor::DType;
 use clarifier_kernels::AttentionBudget;
+use clarifier_model::weight::Packing;
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
@@ -8,7 +10,9 @@ use crate::autoencode::{FACTOR, latent_size};
 use crate::device::{AdapterInfo, Backend};
 use crate::enlarge::Enlarger;
 use crate::journal::room;
+use crate::models::precision;
 use crate::pipeline::{enlarger_steps, source_size};
+use crate::shared::KEPT_HINTS;
 use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
@@ -16,8 +20,12 @@ use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
 pub struct Plan {
     /// The device, and why it was taken.
     pub device: String,
-    /// `f32` or `f16`.
+    /// `f32`, `f16`, or `packed` for f32 with weights rounded to 16 bits.
     pub precision: String,
+    /// Bytes that the weights of diffusion take; 0 without.
+    pub weights: u64,
+    /// Bytes of tiles' hints that are kept for later steps, at most.
+    pub hints: u64,
     /// In order.
     pub stages: Vec<PlannedStage>,
     /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
@@ -44,23 +52,48 @@ pub struct Machine {
     pub attention: AttentionBudget,
     /// Bytes of the largest tensor that it can see; none for a processor.
     pub max_tensor: Option<u64>,
+    /// Bytes that the weights of diffusion take on it.
+    pub weights: u64,
+    /// How weights that are computed with in f32 are kept.
+    pub packing: Packing,
+    /// Bytes of tiles' hints that may be kept for later steps.
+    pub hint_budget: u64,
 }
 
 impl Machine {
     /// A device that is not started yet: its name, whether it computes in f16, and for a GPU the bytes of the largest
-    /// tensor that it can see.
+    /// tensor that it can see. Files are taken to be in f16, as are usual.
     pub fn described(name: &str, half: bool, max_tensor: Option<u64>) -> Self {
         let attention = max_tensor.map_or_else(AttentionBudget::default, AttentionBudget::for_buffer);
-        Self { reason: name.into(), half, attention, max_tensor }
+        let weights = usual_weights(half, true);
+        Self {
+            reason: name.into(),
+            half,
+            attention,
+            max_tensor,
+            weights,
+            packing: Packing::Exact,
+            hint_budget: KEPT_HINTS,
+        }
     }
+}
+
+/// Bytes of the weights of SD 1.5 and a ControlNet from files in f16, as are usual.
+fn usual_weights(half: bool, packed: bool) -> u64 {
+    let (unet, other) = if packed { (UNET_WEIGHTS / 2, OTHER_PACKED) } else { (UNET_WEIGHTS, OTHER_WEIGHTS) };
+    other + if half { UNET_WEIGHTS / 2 } else { unet }
 }
 
 impl From<&Backend> for Machine {
     fn from(backend: &Backend) -> Self {
         let largest = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
+        let half = backend.dtype == DType::F16;
         Self {
             reason: backend.reason.clone(),
-            half: backend.dtype == burn::tensor::DType::F16,
+            half,
+            weights: usual_weights(half, backend.packing != Packing::Never),
+            packing: backend.packing,
+            hint_budget: KEPT_HINTS,
             attention: backend.attention,
             max_tensor: backend.adapter.as_ref().map(largest),
         }
@@ -127,6 +160,10 @@ pub struct PlannedStage {
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
 const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
+/// The same packed, but for the table of tokens, which stays in f32 on the host.
+const OTHER_PACKED: u64 = 490_000_000;
+/// Bytes of the largest weight, unpacked for its layer: 3 × 3 from 2560 to 1280 channels, in f32.
+const UNPACKED_WEIGHT: u64 = 4 * 9 * 2560 * 1280;
 /// Bytes alive for each latent of the canvas, of 4 channels: itself, ε, the sum over tiles and the step's noise in f32, at
 /// most three of the solver's in f64.
 const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
@@ -134,6 +171,8 @@ const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
 const BYTES_PER_LATENT: u64 = 80 << 10;
 /// Bytes alive for each pixel of a tile of the VAE, in f32.
 const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
+/// Values that the ControlNet makes of a latent's hint: as many as its first level has channels.
+const HINT_CHANNELS: u64 = 320;
 /// Values of the largest tensor of a tile under guidance, for each of its latents: the feed-forward's inner layer
 /// before its gate, 2 · 4 · 320 values for each of two prompts.
 const LARGEST_PER_LATENT: u64 = 2 * 2 * 4 * 320;
@@ -199,6 +238,7 @@ impl Plan {
         let beside =
             u64::from(settings.hint == HintSource::Input) + u64::from(settings.seamless != Seamless::None);
         let mut largest_tensor = (0, Peak::Diffusion);
+        let mut hints = 0;
         let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
         let half = machine.half;
         let planned = stages.iter().map(|stage| {
@@ -219,7 +259,13 @@ impl Plan {
                 let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
                 let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
-                let unet = canvas + unet + machine.attention.score_bytes;
+                let kept = match settings.controlnet_scale > 0.0 && !settings.tile_jitter {
+                    true => grid.len() as u64 * grid.tile().area() * HINT_CHANNELS * if half { 2 } else { 4 },
+                    false => 0,
+                };
+                let kept = kept.min(machine.hint_budget);
+                hints = hints.max(kept);
+                let unet = canvas + unet + machine.attention.score_bytes + kept;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
                 let vae = canvas + side * side * BYTES_PER_VAE_PIXEL + bands;
                 let value = if half { 2 } else { 4 };
@@ -263,11 +309,16 @@ impl Plan {
         // The last stage's result stays while the run's is made of it.
         let scratch = (copies.max(before) + before) * BYTES_PER_PIXEL;
         if diffusion {
-            memory += OTHER_WEIGHTS + UNET_WEIGHTS / if half { 2 } else { 1 };
+            memory += machine.weights;
+            if !half && machine.packing != Packing::Never {
+                memory += UNPACKED_WEIGHT;
+            }
         }
         Self {
             device: machine.reason.clone(),
-            precision: if half { "f16" } else { "f32" }.into(),
+            precision: precision(if half { DType::F16 } else { DType::F32 }, machine.packing).into(),
+            weights: if diffusion { machine.weights } else { 0 },
+            hints,
             stages: planned,
             peak_memory: memory + scratch,
             peak,
@@ -327,6 +378,23 @@ mod tests {
             assert!(rounds < 20, "{settings:?}");
         }
         assert!(settings.tile_width < 112 && settings.vae_tile < 768, "{settings:?}");
+    }
+
+    #[test]
+    fn packed_weights_take_half_and_a_layer_more() {
+        let plan = |packing, dtype| {
+            let backend = Backend { packing, dtype, ..Backend::flex() };
+            Plan::new(&backend, &Enlarger::Lanczos, true, Size::new(500, 400), &Settings::default())
+        };
+        let plain = plan(Packing::Never, DType::F32);
+        let packed = plan(Packing::Exact, DType::F32);
+        let half = plan(Packing::Exact, DType::F16);
+        assert_eq!((plain.weights, packed.weights), (5_710_000_000, 2_935_000_000));
+        assert_eq!(half.weights, packed.weights);
+        let saved = plain.peak_memory - packed.peak_memory;
+        assert_eq!(saved, plain.weights - packed.weights - UNPACKED_WEIGHT);
+        let rounded = plan(Packing::Rounded, DType::F32);
+        assert_eq!((&*packed.precision, &*rounded.precision, &*half.precision), ("f32", "packed", "f16"));
     }
 
     fn plan(enlarger: &Enlarger, factor: f64, side: u32) -> Plan {

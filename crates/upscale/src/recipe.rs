@@ -13,7 +13,7 @@ pub struct Recipe {
     pub settings: Settings,
     /// The networks.
     pub models: RecipeModels,
-    /// `f32` or `f16`.
+    /// `f32`, `f16` or `packed`.
     pub precision: String,
     /// Whether the picture was redrawn.
     pub diffusion: bool,

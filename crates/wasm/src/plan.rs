@@ -100,10 +100,10 @@ pub fn plan(wanted: &str) -> Answer<String> {
             (Some(loaded), intended) if intended.as_ref().is_none_or(|intended| intended.is(loaded)) => {
                 let Loaded { models, .. } = loaded;
                 let diffusion = models.diffusion.is_some();
-                let planned = move |settings: &Settings| {
-                    Plan::new(&models.backend, &models.enlarger, diffusion, size, settings)
-                };
-                (Machine::from(&models.backend), Box::new(planned))
+                let (machine, on) = (models.machine(), models.machine());
+                let planned =
+                    move |settings: &Settings| Plan::on(&on, &models.enlarger, diffusion, size, settings);
+                (machine, Box::new(planned))
             }
             (_, intended) => {
                 let machine = wanted.machine();
@@ -209,10 +209,15 @@ fn summary(plan: &Plan, result: Size, on_disk: bool) -> String {
         })
         .collect();
     let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+    let weights = match (plan.weights, &*plan.precision) {
+        (0, _) => String::new(),
+        (bytes, "f16") => format!(", {} of it weights, in f16", gigabytes(bytes)),
+        (bytes, _) => format!(", {} of it weights, computed in f32", gigabytes(bytes)),
+    };
     let room = match on_disk {
-        false => format!("about {}", gigabytes(plan.peak_memory)),
+        false => format!("about {}{weights}", gigabytes(plan.peak_memory)),
         true => format!(
-            "about {}, and {} of disk while it runs",
+            "about {}{weights}, and {} of disk while it runs",
             gigabytes(plan.peak_memory - plan.scratch),
             gigabytes(working_bytes(plan, result))
         ),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::DType;
 use clarifier_raster::Raster;
 use serde::Serialize;
 
 use super::{Journal, JournalError};
+use crate::models::precision;
 use crate::{Error, Job, Models, RecipeFile, Settings};
 
 /// What by its name, as the user would say it, and which.
@@ -66,7 +66,7 @@ pub fn identity(
     let backend = &models.backend;
     let device = backend.adapter.as_ref().map(|gpu| format!("{} through {}", gpu.name, gpu.api));
     add("--device", device.unwrap_or_else(|| "the CPU".to_owned()));
-    add("--precision", if backend.dtype == DType::F16 { "f16" } else { "f32" }.to_owned());
+    add("--precision", precision(backend.dtype, backend.packing).to_owned());
     Ok(list)
 }
 

@@ -3,6 +3,7 @@
 use burn::tensor::wgpu::{WgpuBackend, WgpuSetup, wgpu};
 use burn::tensor::{DType, Device, DeviceKind};
 use clarifier_kernels::AttentionBudget;
+use clarifier_model::weight::Packing;
 
 use super::Level;
 use crate::device::{AdapterInfo, Backend, DeviceError};
@@ -122,6 +123,7 @@ pub async fn open(api: &str, number: usize) -> Result<Opened, DeviceError> {
     let backend = Backend {
         device,
         dtype: DType::F32,
+        packing: Packing::Exact,
         attention: AttentionBudget::for_buffer(info.max_buffer.min(info.max_binding)),
         reason: format!("{} through {}", info.name, info.api),
         adapter: Some(info),

@@ -2,10 +2,12 @@
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{DType, Tensor};
+use clarifier_kernels::{Half, PackedValues, widen};
 use clarifier_model::layers::upsample_nearest;
 
 use super::case::{Case, Host, Output, times};
 use super::compare::{Worst, position};
+use crate::device::Backend;
 
 /// `source` says where in the input the value at a place of the output comes from.
 fn case(
@@ -128,6 +130,23 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         pixel_unshuffle([1, 3, 96, 128], 4, dtype),
         reflect([1, 3, 13, 9], 3, dtype),
     ]
+}
+
+/// Every finite f16, or so many bf16, as weights are kept in 16 bits.
+pub(super) fn unpack(half: Half) -> Case {
+    // An odd number, so that the last word has one value.
+    let bits: Vec<u16> = (0..=u16::MAX).filter(|bits| widen(half, *bits).is_finite()).skip(1).collect();
+    let dims = [1, 1, 1, bits.len()];
+    let values: Vec<f32> = bits.iter().map(|bits| widen(half, *bits)).collect();
+    let compute = move |backend: &Backend, _: &[Tensor<4>]| {
+        PackedValues::from_bits(&bits, half).place(dims, &backend.device).unpack()
+    };
+    let expected = move |inputs: &[Host]| {
+        let sure = |v: &f32| (f64::from(*v), f64::MIN_POSITIVE);
+        inputs[0].values.iter().map(sure).collect()
+    };
+    let made = move || vec![Host { values: values.clone(), dims }];
+    Case::exact("unpack 16 bits", format!("{half:?}, {}", times(&dims)), DType::F32, made, compute, expected)
 }
 
 /// Upsampled to a tensor of `bytes`, or a little less: the largest binding, more places than one dispatch

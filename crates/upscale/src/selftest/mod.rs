@@ -23,6 +23,7 @@ mod table;
 
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{DType, Tensor, TensorData};
+use clarifier_kernels::Half;
 
 pub use adapter::{Opened, apis, list_on, open};
 use case::{Case, Output};
@@ -151,6 +152,7 @@ fn cases(device: &Opened, options: &Options) -> Vec<Case> {
         cases.extend(attention::cases(dtype));
     }
     cases.extend(attention::softmax_cases());
+    cases.extend([Half::F16, Half::Bf16].map(layout::unpack));
     cases.push(layout::largest(device.largest_binding(options.level)));
     cases.retain(|case| {
         (case.quick || options.level == Level::Full) && options.wants(case.kernel, name(case.dtype))

@@ -9,7 +9,7 @@ use burn::tensor::DType;
 use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::controlnet::ControlNet;
 use clarifier_model::files::{FileError, ReadAt, Source, TensorFile, TensorInfo};
-use clarifier_model::loader::{Placement, Weights};
+use clarifier_model::loader::Weights;
 use clarifier_model::tokenizer::ClipTokenizer;
 use clarifier_model::unet::UNet;
 use clarifier_model::vae::Vae;
@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use super::formula;
 use crate::device::Backend;
+use crate::models::Denoiser;
+use crate::shared::KEPT_HINTS;
 use crate::{Diffusion, DiffusionPaths, Enlarger, Error, Job, Models, Settings, output_size, upscale};
 
 pub(super) const NAME: &str = "the whole recipe";
@@ -134,8 +136,7 @@ fn picture(png: &'static [u8]) -> Raster {
 
 fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
     let manifest: Value = serde_json::from_slice(NETWORKS).expect("the fixture is valid");
-    let placement = |dtype| Placement { device: backend.device.clone(), dtype, attention: backend.attention };
-    let (full, half) = (placement(DType::F32), placement(dtype));
+    let (full, half) = (backend.placement(DType::F32), backend.placement(dtype));
     let file = |part: &str| Formula::new(&manifest[part]["tensors"]);
     let config = |part: &str| Some(manifest[part]["config"].clone());
     let (text, vae, controlnet, unet) = (file("text_encoder"), file("vae"), file("controlnet"), file("unet"));
@@ -147,12 +148,21 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
         )?,
         embeddings: Vec::new(),
         vae: Vae::load(Weights::new(&vae, "vae", &full), config("vae").as_ref())?,
-        controlnet: ControlNet::load(
-            Weights::new(&controlnet, "controlnet", &half),
-            config("controlnet").as_ref(),
-        )?,
-        unet: UNet::load(Weights::new(&unet, "unet", &half), config("unet").as_ref())?,
+        denoiser: Some(Box::new(Denoiser {
+            controlnet: ControlNet::load(
+                Weights::new(&controlnet, "controlnet", &half),
+                config("controlnet").as_ref(),
+            )?,
+            unet: UNet::load(Weights::new(&unet, "unet", &half), config("unet").as_ref())?,
+            dtype,
+            weights: 0,
+        })),
+        shared: Default::default(),
+        hint_budget: KEPT_HINTS,
+        other_weights: 0,
         dtype,
+        packing: backend.packing,
+        weights: 0,
         paths: DiffusionPaths::default(),
     })
 }

@@ -1,0 +1,124 @@
+//! What the tiles of a redraw share, computed once: what the networks make of each prompt and of a step, and of
+//! each tile's hint for all steps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use burn::tensor::{FloatDType, Tensor};
+use clarifier_model::shared::{PromptKeys, TimeShifts};
+use clarifier_tile::Rect;
+
+use crate::models::Denoiser;
+use crate::{Conditioning, ControlMode, Settings};
+
+/// Bytes of hints that are kept for later steps; those of further tiles are computed at each.
+pub const KEPT_HINTS: u64 = 256 << 20;
+/// Prompts of as many places are kept: about 20 MB each.
+const MOST_PROMPTS: usize = 8;
+
+/// Of UNet and ControlNet; the second may not be asked.
+pub(crate) type Both<T> = Arc<(T, Option<T>)>;
+
+/// How often something was computed in a redraw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Computed {
+    /// What the networks make of a prompt.
+    pub prompts: usize,
+    /// What they make of a timestep.
+    pub times: usize,
+    /// What the ControlNet makes of a tile's hint.
+    pub hints: usize,
+}
+
+/// What the tiles of a redraw share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    prompts: HashMap<Option<usize>, Both<PromptKeys>>,
+    time: Option<(f32, Both<TimeShifts>)>,
+    hints: HashMap<Rect, Tensor<4>>,
+    hint_bytes: u64,
+    pub computed: Computed,
+}
+
+/// Whether the ControlNet is asked.
+fn is_controlled(settings: &Settings) -> bool {
+    settings.controlnet_scale > 0.0
+}
+
+impl Shared {
+    /// Keep the counts only.
+    pub fn forget(&mut self) {
+        *self = Self { computed: self.computed, ..Self::default() };
+    }
+
+    /// What the networks make of what guides the tiles of a place, or of none.
+    pub fn prompt(
+        &mut self,
+        networks: &Denoiser,
+        conditioning: &Conditioning,
+        place: Option<usize>,
+        settings: &Settings,
+    ) -> Both<PromptKeys> {
+        if let Some(known) = self.prompts.get(&place) {
+            return known.clone();
+        }
+        self.computed.prompts += 1;
+        let text = conditioning.text(place).cast(FloatDType::from(networks.dtype));
+        // Without guidance the negative prompt has no say, and its half of the work falls away.
+        let guided = settings.condition_scale != 1.0;
+        let prompt = text.clone().narrow(0, 1, 1);
+        let text = if guided { text } else { prompt.clone() };
+        let control = is_controlled(settings).then(|| match settings.control_mode {
+            ControlMode::Controlnet => networks.controlnet.prompt(&prompt),
+            ControlMode::Balanced => networks.controlnet.prompt(&text),
+        });
+        let both = Arc::new((networks.unet.prompt(&text), control));
+        if self.prompts.len() >= MOST_PROMPTS {
+            self.prompts.clear();
+        }
+        self.prompts.insert(place, both.clone());
+        both
+    }
+
+    /// What they make of timestep `t`, for tiles of the type of `like`.
+    pub fn time(
+        &mut self,
+        networks: &Denoiser,
+        t: f32,
+        like: &Tensor<4>,
+        settings: &Settings,
+    ) -> Both<TimeShifts> {
+        if let Some((known, both)) = &self.time
+            && *known == t
+        {
+            return both.clone();
+        }
+        self.computed.times += 1;
+        let control = is_controlled(settings).then(|| networks.controlnet.time(t, like));
+        let both = Arc::new((networks.unet.time(t, like), control));
+        self.time = Some((t, both.clone()));
+        both
+    }
+
+    /// What the ControlNet makes of the hint of the tile `rect`, which `read` gives. It is kept if there is
+    /// room in `budget` bytes.
+    pub fn hint<E>(
+        &mut self,
+        networks: &Denoiser,
+        rect: Rect,
+        budget: u64,
+        read: impl FnOnce() -> Result<Tensor<4>, E>,
+    ) -> Result<Tensor<4>, E> {
+        if let Some(known) = self.hints.get(&rect) {
+            return Ok(known.clone());
+        }
+        self.computed.hints += 1;
+        let hint = networks.controlnet.hint(read()?);
+        let bytes = (hint.dtype().size() * hint.shape().num_elements()) as u64;
+        if self.hint_bytes + bytes <= budget {
+            self.hint_bytes += bytes;
+            self.hints.insert(rect, hint.clone());
+        }
+        Ok(hint)
+    }
+}

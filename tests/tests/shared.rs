@@ -1,0 +1,73 @@
+//! What tiles share is computed once, and gives the bytes that each computing it gives.
+
+use clarifier_model::files::{Component, component};
+use clarifier_model::loader::{Placement, Weights};
+use clarifier_model::unet::UNet;
+use clarifier_raster::{Planes, Raster, StoreKind, open};
+use clarifier_tests::fixture;
+use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::weights::{Stored, data};
+use clarifier_upscale::device::Backend;
+use clarifier_upscale::{Computed, ControlMode, Settings, SolverKind, stages};
+
+use crate::recipe::{fixture_settings, run, tiny_models};
+
+fn input() -> Raster {
+    open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster
+}
+
+/// The result, and how often was computed what the last stage's tiles share, with `budget` for hints.
+fn redrawn(settings: &Settings, budget: u64) -> (Planes, Computed) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    models.diffusion.as_mut().unwrap().hint_budget = budget;
+    let planes = run(&mut models, &input(), settings, Some(&fixture("recipe/noise.safetensors")));
+    (planes, models.diffusion.unwrap().computed())
+}
+
+#[test]
+fn prompts_are_computed_once_times_once_a_step_and_hints_once_a_tile() {
+    for control_mode in [ControlMode::Balanced, ControlMode::Controlnet] {
+        let settings = Settings { control_mode, ..fixture_settings(SolverKind::Ddim) };
+        assert_eq!(stages(input().size(), settings.upscale_factor, 0.5, 0).len(), 1);
+        let (kept, once) = redrawn(&settings, 1 << 30);
+        let (fresh, each) = redrawn(&settings, 0);
+        assert_eq!(kept.data, fresh.data, "{control_mode:?}");
+        let (tiles, steps) = (once.hints, once.times);
+        assert!(tiles > 1 && steps > 1, "{once:?}");
+        assert_eq!(once, Computed { prompts: 1, times: steps, hints: tiles });
+        assert_eq!(each, Computed { prompts: 1, times: steps, hints: tiles * steps });
+        // Room for two, of the 32 channels that tiny networks have at their first level.
+        let one = 4 * 32 * u64::from(settings.tile_width * settings.tile_height);
+        let (some, between) = redrawn(&settings, 2 * one);
+        assert_eq!(some.data, kept.data);
+        assert_eq!(between.hints, each.hints - 2 * (steps - 1));
+    }
+}
+
+#[test]
+fn tiles_that_move_keep_no_hints_and_no_controlnet_has_none() {
+    let settings = Settings { tile_jitter: true, ..fixture_settings(SolverKind::Ddim) };
+    let (_, moving) = redrawn(&settings, 1 << 30);
+    assert!(moving.hints > moving.times, "{moving:?}");
+    let (_, free) =
+        redrawn(&Settings { controlnet_scale: 0.0, ..fixture_settings(SolverKind::Ddim) }, 1 << 30);
+    assert_eq!((free.prompts, free.hints), (1, 0));
+}
+
+#[test]
+fn a_network_given_what_is_shared_is_the_same_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    write_diffusers(folder.path(), Scale::Tiny, Stored::F32);
+    let placement = Placement::f32(&Backend::flex().device);
+    let part = component(folder.path(), Component::UNet).unwrap();
+    let unet = UNet::load(Weights::new(&*part.file, "unet", &placement), part.config.as_ref()).unwrap();
+    let tensor = |name: &str| placement.tensor(data(name, &[2, 4, 13, 10]), [2, 4, 13, 10]);
+    let text = placement.tensor(data("text", &[2, 77, 32]), [2, 77, 32]);
+    let (time, prompt) = (unet.time(561.0, &tensor("a")), unet.prompt(&text));
+    for name in ["a", "b"] {
+        let alone = unet.forward(tensor(name), 561.0, &text, None).into_data();
+        let shared = unet.forward_with(tensor(name), &time, &prompt, None).into_data();
+        assert_eq!(alone.as_bytes(), shared.as_bytes());
+    }
+}
