@@ -3,8 +3,15 @@
 //! Every operation here is a plain function on [`burn::tensor::Tensor`]; which implementation runs
 //! is decided by the device the tensors live on.
 
+mod activation;
 mod attention;
+mod conv;
+mod cpu;
+mod linear;
 mod norm;
 
+pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
-pub use norm::{GroupStats, group_norm, group_stats};
+pub use conv::conv2d;
+pub use linear::linear;
+pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats};

@@ -1,7 +1,6 @@
 //! The residual block and the resizing blocks of UNet, ControlNet and VAE (diffusers `resnet.py`).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 
 use crate::layers::{Conv2d, GroupNorm, Kernel, Linear, Norms, upsample_nearest};
 use crate::loader::Scope;
@@ -42,11 +41,11 @@ impl ResnetBlock {
 
     /// `x: [b, inputs, h, w]`, `time: [b or 1, time_embed_dim]` after its SiLU → `[b, outputs, h, w]`.
     pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>, norms: &mut Norms) -> Tensor<4> {
-        let mut h = self.conv1.forward(silu(self.norm1.forward(x.clone(), norms)));
+        let mut h = self.conv1.forward(self.norm1.forward_silu(x.clone(), norms));
         if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
             h = h + projection.forward(time.clone()).unsqueeze_dims::<4>(&[2, 3]);
         }
-        let h = self.conv2.forward(silu(self.norm2.forward(h, norms)));
+        let h = self.conv2.forward(self.norm2.forward_silu(h, norms));
         match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(x) + h,
             None => x + h,
