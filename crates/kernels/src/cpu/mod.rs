@@ -7,8 +7,10 @@ pub(crate) mod attention;
 mod host;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+mod probe;
 mod simd;
 mod transform;
 pub(crate) mod winograd;
 
 pub(crate) use host::{Host, is_host, tensor};
+pub use probe::peak_flops;
