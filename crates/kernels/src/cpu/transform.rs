@@ -91,23 +91,27 @@ pub(crate) fn outputs(tiles: &[Tile], row: usize) -> [[f32; LANES]; 16] {
     to
 }
 
-/// G g Gᵀ of up to six output channels, `weight: [channels, inputs, 3, 3]`, into `[point, inputs, channel]`.
+/// G g Gᵀ of up to six output channels, `weight: [channels, inputs, 3, 3]`, for some of the inputs: `[point, input,
+/// channel]`, from point to point `pitch`.
 #[inline(always)]
-pub(crate) fn filters(weight: &[f32], inputs: usize, to: &mut [[f32; ROWS]]) {
-    // Eight lanes for six channels: what the registers hold.
+pub(crate) fn filters(
+    weight: &[f32],
+    inputs: usize,
+    range: std::ops::Range<usize>,
+    pitch: usize,
+    to: &mut [[f32; ROWS]],
+) {
+    // Missing channels repeat the first: what they give is not used.
+    let count = weight.len() / (inputs * 9);
     let kernels: [&[[f32; 9]]; ROWS] = std::array::from_fn(|channel| {
-        let start = (channel * inputs * 9).min(weight.len());
-        weight[start..(start + inputs * 9).min(weight.len())].as_chunks().0
+        let start = if channel < count { channel * inputs * 9 } else { 0 };
+        &weight[start..start + inputs * 9].as_chunks().0[range.clone()]
     });
-    for input in 0..inputs {
-        let mut g = [[0.0; 8]; 9];
-        for (channel, kernel) in kernels.iter().enumerate() {
-            if let Some(kernel) = kernel.get(input) {
-                for i in 0..9 {
-                    g[i][channel] = kernel[i];
-                }
-            }
-        }
+    for input in 0..range.len() {
+        // Eight lanes for six channels: what the registers hold.
+        let k: [&[f32; 9]; ROWS] = std::array::from_fn(|channel| &kernels[channel][input]);
+        let g: [[f32; 8]; 9] =
+            std::array::from_fn(|i| [k[0][i], k[1][i], k[2][i], k[3][i], k[4][i], k[5][i], 0.0, 0.0]);
         let mut half = [[0.0; 8]; 18];
         for j in 0..3 {
             let column = line_filter([g[j], g[3 + j], g[6 + j]]);
@@ -118,7 +122,7 @@ pub(crate) fn filters(weight: &[f32], inputs: usize, to: &mut [[f32; ROWS]]) {
         for i in 0..6 {
             let row = line_filter([half[i * 3], half[i * 3 + 1], half[i * 3 + 2]]);
             for (j, row) in row.iter().enumerate() {
-                to[(i * 6 + j) * inputs + input].copy_from_slice(&row[..ROWS]);
+                to[(i * 6 + j) * pitch + input].copy_from_slice(&row[..ROWS]);
             }
         }
     }

@@ -18,8 +18,8 @@ const DEPTH: usize = 320;
 const TASK_TILES: usize = 512;
 /// Bytes of transformed pictures that exist at once.
 const INPUT_BYTES: usize = 32 << 20;
-/// Bytes of transformed filters that a task has.
-const FILTER_BYTES: usize = 4 << 20;
+/// Most groups of six output channels in a task: they share what is read of the transformed pictures.
+const STRIPS: usize = 8;
 
 /// A batch of pictures and what is convolved with them.
 #[derive(Clone, Copy)]
@@ -61,10 +61,9 @@ impl Plan {
         let rows = (fit.min(TASK_TILES) / across).clamp(1, batch * down);
         let groups = (batch * down).div_ceil(rows);
         let all = outputs.div_ceil(ROWS);
-        let strips = (FILTER_BYTES / (4 * POINTS * ROWS * inputs)).clamp(2, 8);
         // As many tasks as keep all threads busy. Which task computes a value does not change it.
         let threads = rayon::current_num_threads();
-        let tasks = (groups * all.div_ceil(strips)).next_multiple_of(threads);
+        let tasks = (groups * all.div_ceil(STRIPS)).next_multiple_of(threads);
         let strips = all.div_ceil((tasks / groups).max(1)).max(1);
         Self { down, across, rows, strips, parts, depth: inputs.div_ceil(parts) }
     }
@@ -74,9 +73,20 @@ impl Plan {
         (rows * self.across).div_ceil(LANES)
     }
 
+    /// From one point of a transformed tile to the next, in lines of the cache: an odd number, or all points would want
+    /// the same place in it.
+    fn pitch(&self) -> usize {
+        self.depth | 1
+    }
+
+    /// The same for transformed filters, whose values for one channel are three eighths of a line.
+    fn filter_pitch(&self) -> usize {
+        8 * (self.depth.div_ceil(8) | 1)
+    }
+
     /// Rows of [`LANES`] that the transformed input of one panel takes.
     fn panel(&self) -> usize {
-        self.parts * POINTS * self.depth
+        self.parts * POINTS * self.pitch()
     }
 }
 
@@ -121,13 +131,13 @@ pub(crate) fn conv3x3(conv: Conv3x3, out: &mut [f32]) {
         let count = tasks.len() / blocks;
         let panels = plan.panels(plan.rows);
         scratch::<LANES, _>(count * panels * plan.panel(), |seen| {
-            seen.par_chunks_mut(POINTS * plan.depth).enumerate().for_each(|(at, to)| {
+            seen.par_chunks_mut(POINTS * plan.pitch()).enumerate().for_each(|(at, to)| {
                 let (panel, part) = (at / plan.parts, at % plan.parts);
                 let row = (first + panel / panels) * plan.rows;
                 let end = (row + plan.rows).min(all_rows);
                 let places = places(&plan, row, panel % panels, end);
                 let channels = part * plan.depth..((part + 1) * plan.depth).min(inputs);
-                plain(|| inputs_of(&conv, places, channels, plan.depth, to));
+                plain(|| inputs_of(&conv, places, channels, plan.pitch(), to));
             });
             let seen = &*seen;
             tasks.par_iter_mut().enumerate().for_each(|(at, pixels)| {
@@ -137,7 +147,7 @@ pub(crate) fn conv3x3(conv: Conv3x3, out: &mut [f32]) {
                 let seen = &seen[group * panels * plan.panel()..][..plan.panels(rows) * plan.panel()];
                 let first = block * channels;
                 let strips = channels.min(outputs - first).div_ceil(ROWS);
-                scratch(strips * POINTS * inputs, |kernels| {
+                scratch(strips * POINTS * plan.filter_pitch(), |kernels| {
                     scratch(plan.panels(rows) * strips * POINTS * ROWS, |made| {
                         let made = made.as_chunks_mut().0;
                         vectorized(Task { conv, plan, row, rows, first, seen, kernels, made, pixels });
@@ -148,20 +158,21 @@ pub(crate) fn conv3x3(conv: Conv3x3, out: &mut [f32]) {
     }
 }
 
-/// The transformed tiles of one panel, for some input channels: `[point, depth, lane]`.
+/// The transformed tiles of one panel, for some input channels: `[point, channel, lane]`.
 #[inline(always)]
 fn inputs_of(
     conv: &Conv3x3,
     places: impl Iterator<Item = [usize; 3]>,
     channels: std::ops::Range<usize>,
-    depth: usize,
+    pitch: usize,
     to: &mut [[f32; LANES]],
 ) {
     let Conv3x3 { x, inputs: all, h, w, .. } = *conv;
     let mut at = [[usize::MAX; 3]; LANES];
     at.iter_mut().zip(places).for_each(|(at, place)| *at = place);
+    // What lies outside the picture stays zero: it is the same for all channels.
+    let mut tiles = [[0.0; LANES]; POINTS];
     for (k, channel) in channels.enumerate() {
-        let mut tiles = [[0.0; LANES]; POINTS];
         for (lane, [picture, row, column]) in at.iter().copied().enumerate() {
             if picture == usize::MAX {
                 continue;
@@ -185,9 +196,8 @@ fn inputs_of(
                 }
             }
         }
-        let tiles = inputs(&tiles);
-        for (point, tile) in tiles.iter().enumerate() {
-            to[point * depth + k] = *tile;
+        for (point, tile) in inputs(&tiles).iter().enumerate() {
+            to[point * pitch + k] = *tile;
         }
     }
 }
@@ -219,22 +229,26 @@ impl WithSimd for Task<'_, '_> {
         let Conv3x3 { weight, inputs, outputs, .. } = conv;
         let channels = (plan.strips * ROWS).min(outputs - first);
         let strips = channels.div_ceil(ROWS);
-        for (strip, to) in kernels.chunks_exact_mut(POINTS * inputs).enumerate() {
-            let start = first + strip * ROWS;
-            let count = ROWS.min(outputs - start);
-            filters(&weight[start * inputs * 9..][..count * inputs * 9], inputs, to);
-        }
-        made.fill([[0.0; LANES]; ROWS]);
+        let pitch = plan.filter_pitch();
         for part in 0..plan.parts {
-            let depth = plan.depth.min(inputs - part * plan.depth);
+            let start = part * plan.depth;
+            let depth = plan.depth.min(inputs - start);
+            for (strip, to) in kernels.chunks_exact_mut(POINTS * pitch).enumerate() {
+                let output = first + strip * ROWS;
+                let count = ROWS.min(outputs - output);
+                let weight = &weight[output * inputs * 9..][..count * inputs * 9];
+                filters(weight, inputs, start..start + depth, pitch, to);
+            }
             for point in 0..POINTS {
                 let all = seen.chunks_exact(plan.panel()).zip(made.chunks_exact_mut(strips * POINTS));
                 for (seen, made) in all {
-                    let seen = &seen[(part * POINTS + point) * plan.depth..][..depth];
+                    let seen = &seen[(part * POINTS + point) * plan.pitch()..][..depth];
                     for strip in 0..strips {
-                        let at = (strip * POINTS + point) * inputs + part * plan.depth;
-                        let tile = &mut made[strip * POINTS + point];
-                        multiply(simd, &kernels[at..at + depth], seen, tile);
+                        let kernel = &kernels[(strip * POINTS + point) * pitch..][..depth];
+                        let made = &mut made[strip * POINTS + point];
+                        let mut tile = if part == 0 { [[0.0; LANES]; ROWS] } else { *made };
+                        multiply(simd, kernel, seen, &mut tile);
+                        *made = tile;
                     }
                 }
             }
