@@ -10,7 +10,7 @@ use super::simd::{LANES, ROWS, exp, multiply, scratch, vectorized};
 /// Keys whose scores exist at once, for 16 queries: 12 KiB.
 const KEYS: usize = 32 * ROWS;
 /// Most queries of one task; they share what is read of keys and values.
-const QUERIES: usize = 4 * LANES;
+const QUERIES: usize = 8 * LANES;
 
 /// Rows of `d` values by batch, head and position: element (b, h, i, j) lies at the sum of index · stride.
 #[derive(Clone, Copy)]

@@ -28,7 +28,10 @@ impl Matrix<'_> {
         }
         if row == 1 {
             for (k, to) in to.iter_mut().enumerate() {
-                to[..count].copy_from_slice(&from[k * column..][..count]);
+                match from[k * column..].first_chunk() {
+                    Some(from) if count == N => *to = *from,
+                    _ => to[..count].copy_from_slice(&from[k * column..][..count]),
+                }
             }
         } else if column == 1 && count == N {
             let length = to.len();

@@ -28,7 +28,7 @@ pub(crate) struct Conv3x3<'a> {
     pub x: &'a [f32],
     /// `[outputs, inputs, 3, 3]`, contiguous.
     pub weight: &'a [f32],
-    /// `[outputs]`, or `[batch, outputs]`.
+    /// `[outputs]`.
     pub bias: &'a [f32],
     pub batch: usize,
     pub inputs: usize,
@@ -273,19 +273,17 @@ fn finish(
     places: impl Iterator<Item = [usize; 3]>,
     pixels: &mut [&mut [f32]],
 ) {
-    let per_picture = conv.bias.len() > conv.outputs;
     let width = conv.w;
     let mut at = [[usize::MAX; 3]; LANES];
     at.iter_mut().zip(places).for_each(|(at, place)| *at = place);
     for channel in 0..channels {
         let tiles = &made[channel / ROWS * POINTS..][..POINTS];
         let values = outputs(tiles, channel % ROWS);
+        let bias = conv.bias[first + channel];
         for (lane, [picture, down, column]) in at.iter().copied().enumerate() {
             if picture == usize::MAX {
                 break;
             }
-            let set = if per_picture { picture * conv.outputs } else { 0 };
-            let bias = conv.bias[set + first + channel];
             let line = picture * plan.down + down - row;
             let pixels = &mut *pixels[line * plan.strips * ROWS + channel];
             for (pixels, values) in pixels.chunks_exact_mut(width).zip(values.as_chunks::<MADE>().0) {
