@@ -1,5 +1,6 @@
 // The page: starts the worker, puts the controls in their places, and leads a picture from choosing to saving.
 import { Capability } from "./controls/capability.js";
+import { CheckPanel } from "./controls/check.js";
 import { Exchange } from "./controls/exchange.js";
 import { labelOf } from "./controls/field.js";
 import { Form } from "./controls/form.js";
@@ -14,6 +15,7 @@ import { Start } from "./controls/start.js";
 import { setSize } from "./controls/store.js";
 import { Unfinished } from "./controls/unfinished.js";
 import { advice, inPageWords } from "./lib/advice.js";
+import { Check } from "./lib/check.js";
 import { show } from "./lib/dom.js";
 import { Downloads } from "./lib/downloads.js";
 import { Engine, EngineStopped } from "./lib/engine.js";
@@ -40,12 +42,16 @@ const form = new Form({ main: byId("main-settings"), all: byId("all-settings") }
 new Places(byId("all"), state);
 new Exchange(byId("exchange"), state);
 const job = new Job(engine, state);
+const check = new Check(engine, { restart, ready: () => job.ready.then(() => readiness === "ready") });
+const checkPanel = new CheckPanel(byId("check"), check);
 
 /** "starting", "ready" or "failed": the engine. */
 let readiness = "starting";
 /** "none", "picture", "opening", "running" or "result": what the page is about. */
 let mode = "none";
 let planning = 0;
+/** The engine's answer of that name. */
+let adapter = null;
 /** Whether what was downloaded has been chosen once: what the user then takes back stays so. */
 let chosenBefore = false;
 
@@ -64,6 +70,25 @@ function enter(next) {
   show(byId("run"), next !== "none");
   if (next !== "result") result.hide();
   if (next === "running") unfinished.hide();
+  offerCheck();
+}
+
+/** The engine does one thing at a time. */
+function offerCheck() {
+  checkPanel.enabled = readiness === "ready" && mode !== "running" && mode !== "opening";
+}
+
+/** Whether a check keeps the engine busy, which is then said. */
+function checking() {
+  if (check.running) notices.info("The GPU is being checked: wait until that is done, or cancel it.");
+  return check.running;
+}
+
+/** Take another worker in the place of one that does not hear. */
+function restart(reason) {
+  engine.restart(reason);
+  readiness = "starting";
+  job.ready = wake();
 }
 
 /** What a press on the button would do, said before it is done. */
@@ -76,6 +101,10 @@ async function plan() {
     const plan =
       readiness === "failed" ? "The engine is not running." : "The engine is still starting; the picture is ready.";
     run.offer({ plan, label, ready: false });
+    return;
+  }
+  if (check.running) {
+    run.offer({ plan: "The GPU is being checked.", label, ready: false });
     return;
   }
   if (job.unloaded) {
@@ -151,6 +180,7 @@ function backToPicture() {
 
 /** `resume`: go on with what an earlier visit left. */
 async function begin({ resume = false } = {}) {
+  if (checking()) return;
   notices.clear();
   planning += 1;
   enter("running");
@@ -187,6 +217,7 @@ async function begin({ resume = false } = {}) {
 
 /** Bring back the picture and the choices of an interrupted run, and go on with it. */
 async function goOn() {
+  if (checking()) return;
   const left = unfinished.run;
   unfinished.hide();
   try {
@@ -231,6 +262,7 @@ engine.addEventListener("stopped", async () => {
     capability.failed();
     problem(new Error("The engine could not be loaded."), ["Reload the page", () => location.reload()]);
     plan();
+    offerCheck();
     return;
   }
   // What it died of while it loaded is not loaded again unasked.
@@ -253,11 +285,22 @@ byId("run").addEventListener("cancel", () => {
   job.cancel();
 });
 byId("run").addEventListener("force", () => {
-  engine.restart(CANCELLED);
-  readiness = "starting";
-  job.ready = wake();
+  restart(CANCELLED);
   engine.ask("discard").catch(problem);
 });
+byId("check").addEventListener("start", async ({ detail: { quick } }) => {
+  const checked = check.run({ quick, adapter });
+  plan();
+  try {
+    await checked;
+  } catch (error) {
+    checkPanel.outcome = error.message === CANCELLED ? "Cancelled." : "";
+    if (error.message !== CANCELLED) problem(error);
+  }
+  plan();
+});
+byId("check").addEventListener("cancel", () => check.cancel());
+byId("check").addEventListener("force", () => restart(CANCELLED));
 byId("result").addEventListener("problem", ({ detail }) => problem(detail));
 byId("result").addEventListener("whole", () => {
   state.setRegion(null);
@@ -297,8 +340,9 @@ async function wake(load = true) {
       state.describe(description);
       byId("version").textContent = ` ${description.version}`;
     }
-    const adapter = await engine.ask("adapter");
+    adapter = await engine.ask("adapter");
     capability.adapter = adapter;
+    checkPanel.gpu = adapter.ok;
     models.gpu = adapter.ok;
     // A software GPU is slower than the processor, but the user may insist.
     if (adapter.software && state.models.device === "gpu" && !chosenBefore) state.setModels({ device: "cpu" });
@@ -307,6 +351,7 @@ async function wake(load = true) {
     if (adapter.ok && !adapter.software && !chosenBefore) models.useStored();
     chosenBefore = true;
     readiness = "ready";
+    offerCheck();
     if (load) {
       await plan();
       await job.load();

@@ -192,6 +192,13 @@ async function discard() {
   await kept.forget();
 }
 
+/** Every kernel on a device against what it has to give; what is found is told by events. */
+async function check({ device, quick, kernel = null, fault = null }) {
+  const about = device === "cpu" ? {} : (lastAdapter ?? (await adapter()));
+  const { name, software } = about;
+  await engine.check(JSON.stringify({ device, quick, kernel, fault, name, software }), tell);
+}
+
 const TYPES = { png: "image/png", jpg: "image/jpeg", webp: "image/webp", tif: "image/tiff" };
 
 /** Results of earlier visits: this worker's own are still read while it lives. */
@@ -255,6 +262,8 @@ const commands = {
   resume,
   unfinished,
   discard,
+  check,
+  report: (heard) => JSON.parse(engine.report(JSON.stringify(heard))),
   pixels: ({ x, y, width, height, scale = 1 }) => engine.pixels(x, y, width, height, scale).buffer,
   save,
   memory: async () => ({ wasm: (await ready).memory.buffer.byteLength, folder: own.missing, names: engine.names() }),

@@ -1,6 +1,7 @@
 //! What the tests share: models made by formula, fixtures, and comparison.
 
 pub mod models;
+pub mod team;
 pub mod weights;
 
 use std::path::{Path, PathBuf};

@@ -13,15 +13,17 @@ use crate::weights::{Entry, Stored, write_safetensors};
 pub enum Scale {
     /// A few channels.
     Tiny,
+    /// A quarter of those, for pictures so large that the tiny networks take days.
+    Narrow,
     /// Those of SD 1.5.
     Full,
 }
 
 impl Scale {
-    /// `tiny` or `full`, as in the fixtures' names.
+    /// `tiny` or `full`, as in the name of the fixture that its shapes come from.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Tiny => "tiny",
+            Self::Tiny | Self::Narrow => "tiny",
             Self::Full => "full",
         }
     }
@@ -30,7 +32,7 @@ impl Scale {
 /// Whether a tiny network's weight is doubled: SiLUs between its convolutions weaken the hint until a tiny
 /// ControlNet hardly sees it.
 fn is_doubled(name: &str, scale: Scale) -> bool {
-    scale == Scale::Tiny && name.starts_with("controlnet_cond_embedding.") && name.ends_with(".weight")
+    scale != Scale::Full && name.starts_with("controlnet_cond_embedding.") && name.ends_with(".weight")
 }
 
 /// The tensors of a manifest.
@@ -80,15 +82,63 @@ pub fn ldm_entries_full(part: &str) -> Vec<Entry> {
     full.into_iter().map(named).collect()
 }
 
+/// As many channels or more become a quarter in a narrow network.
+const NARROWED: usize = 16;
+
+/// A tiny network's shape, narrowed: what counts channels is a quarter, what comes from outside (pixels, latents, text) stays.
+fn narrow(name: &str, shape: &mut [usize]) {
+    let sees_text = name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight");
+    let channels = if sees_text { 1 } else { 2 };
+    shape.iter_mut().take(channels).filter(|length| **length >= NARROWED).for_each(|length| *length /= 4);
+}
+
+/// The same of its configuration.
+fn narrow_config(config: &mut Value) {
+    for key in ["block_out_channels", "conditioning_embedding_out_channels"] {
+        for channels in config.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(wide) = channels.as_u64().filter(|channels| *channels >= NARROWED as u64) {
+                *channels = (wide / 4).into();
+            }
+        }
+    }
+    config["norm_num_groups"] = 8.into();
+    if config.get("latent_channels").is_some() {
+        config["layers_per_block"] = 1.into();
+    }
+    for (key, outermost) in [("down_block_types", 0), ("up_block_types", 3)] {
+        if let Some(kind) = config.get_mut(key).and_then(|kinds| kinds.get_mut(outermost)) {
+            *kind = kind.as_str().unwrap().replace("CrossAttn", "").into();
+        }
+    }
+}
+
+/// What a narrow network lacks: attention at full resolution, whose scores take most of a tiny network's time, and the second
+/// residual block of each level of the autoencoder.
+fn is_left_out(part: &str, name: &str) -> bool {
+    let outermost = name.contains("down_blocks.0.attentions") || name.contains("up_blocks.3.attentions");
+    let second = name.contains("encoder.down_blocks") && name.contains("resnets.1.")
+        || name.contains("decoder.up_blocks") && name.contains("resnets.2.");
+    outermost || part == "vae" && second
+}
+
 /// A diffusers folder with `unet/`, `vae/`, `text_encoder/` and `controlnet/`.
 pub fn write_diffusers(folder: &Path, scale: Scale, stored: Stored) {
     let manifest = json(&format!("manifest_{}.json", scale.name()));
     for (part, content) in manifest.as_object().unwrap() {
+        let narrowed = scale == Scale::Narrow && part != "text_encoder";
+        let mut config = content["config"].clone();
+        if narrowed {
+            narrow_config(&mut config);
+        }
         let folder = folder.join(part);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("config.json"), content["config"].to_string()).unwrap();
+        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
         let file = if part == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
         let mut entries = entries(&content["tensors"]);
+        if narrowed {
+            entries.retain(|entry| !is_left_out(part, &entry.name));
+            entries.iter_mut().for_each(|entry| narrow(&entry.name, &mut entry.shape));
+        }
         for entry in entries.iter_mut().filter(|entry| is_doubled(&entry.name, scale)) {
             entry.formula = format!("2*{}", entry.name);
         }

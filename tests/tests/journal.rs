@@ -40,7 +40,7 @@ fn picture(size: Size, channels: Channels) -> Raster {
     raster
 }
 
-fn journal(folder: &CrashFolder, interval: u64) -> Journal {
+pub fn journal(folder: &CrashFolder, interval: u64) -> Journal {
     // A clock that goes on whenever it is looked at.
     let now = std::cell::Cell::new(0);
     let clock = move || {
@@ -56,13 +56,13 @@ fn journal(folder: &CrashFolder, interval: u64) -> Journal {
 }
 
 /// What is run.
-struct Case {
-    name: &'static str,
+pub struct Case {
+    pub name: &'static str,
     input: Raster,
     settings: Settings,
-    job: Job,
-    upscaler: UpscalerChoice,
-    diffusion: bool,
+    pub job: Job,
+    pub upscaler: UpscalerChoice,
+    pub diffusion: bool,
 }
 
 impl Case {
@@ -72,15 +72,26 @@ impl Case {
         Self { name, input, settings, job, upscaler, diffusion: true }
     }
 
-    fn run(&self, models: &mut Models, journal: Option<Journal>) -> (Result<Planes, Error>, Vec<Event>) {
+    pub fn run(&self, models: &mut Models, journal: Option<Journal>) -> (Result<Planes, Error>, Vec<Event>) {
+        self.run_watched(models, journal, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// [`Self::run`], whose events `watch` sees too.
+    pub fn run_watched(
+        &self,
+        models: &mut Models,
+        journal: Option<Journal>,
+        watch: &mut dyn FnMut(&Event) -> ControlFlow<()>,
+    ) -> (Result<Planes, Error>, Vec<Event>) {
         let part = output_part(self.input.size(), &self.settings, self.job.region).unwrap();
         let mut output =
             Raster::new(&StoreKind::Memory, part.size, self.input.channels(), Depth::Sixteen).unwrap();
         let job = Job { journal, ..self.job.clone() };
         let mut events = Vec::new();
         let mut observe = |event| {
+            let answer = watch(&event);
             events.push(event);
-            ControlFlow::Continue(())
+            answer
         };
         let run = upscale(models, &self.input, &mut output, &self.settings, &job, &mut observe);
         let result = pollster::block_on(run).map(|_| output.read(output.area()).unwrap());
@@ -103,7 +114,7 @@ fn with_models(case: &Case, tiny: &mut Models, work: impl FnOnce(&mut Models)) {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let mask = Rc::new({
         let mut mask =
             Raster::new(&StoreKind::Memory, Size::new(4, 4), Channels::Grey, Depth::Eight).unwrap();

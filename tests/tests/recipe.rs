@@ -12,8 +12,8 @@ use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
 use clarifier_upscale::{
     Autoencoder, Canvas, Conditioning, ControlMode, Diffusion, DiffusionPaths, Event, HintSource, Job,
-    Models, Phase, Plan, Redraw, Settings, Solver, SolverKind, Statistics, StepNoise, StepTiles, TileWindow,
-    UpscalerChoice, VaeStatistics, output_size, upscale,
+    Models, Phase, Plan, Redraw, Settings, Solver, SolverKind, Statistics, StepNoise, StepTiles, Team,
+    TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
 };
 
 /// The tiny networks on a device.
@@ -146,6 +146,7 @@ fn border_gradient(
         hint: input,
         tiles: &tiles,
         previews: false,
+        team: &Team::alone(),
     };
     pollster::block_on(redraw.run(diffusion, &mut canvas, solver, whole, &mut go())).unwrap();
     let width = canvas.size.width as usize;

@@ -12,3 +12,4 @@ mod journal;
 mod networks;
 mod prompts;
 mod recipe;
+mod team;

@@ -40,7 +40,7 @@ for (const [name, { worker, act }] of Object.entries(states)) {
 }
 
 test("nothing is lost at 320 px, which is also 1280 px at 400 %", { timeout: 60_000 }, async () => {
-  for (const { act, worker } of [states["all open"], states.region, states.result, states["no GPU"]]) {
+  for (const { act, worker } of [states["all open"], states.region, states.result, states.checked, states["no GPU"]]) {
     const { page, close } = await visit(browser, server, { worker, size: { width: 320, height: 640 } });
     await act(page);
     assert.equal(await overflows(page), false, "something is wider than the window");

@@ -28,8 +28,8 @@ after(async () => {
 });
 
 /** `act` on a page of its own; nothing may be complained of. */
-async function onPage(act) {
-  const { page, complaints, close } = await visit(browser, server);
+async function onPage(act, where = browser) {
+  const { page, complaints, close } = await visit(where, server);
   try {
     await act(page);
   } finally {
@@ -100,14 +100,16 @@ test("opacity that begins in a late band is kept, and bands are checked", { time
 test(
   "a worker that is ended leaves its folder to the next, and another page has its own",
   { timeout: 2 * MINUTES },
-  async () => {
-    /** Only the engines that this test starts: the page's own has a folder too. */
-    const alone = async (page) => {
-      await page.route("**/web/page.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
-      await page.reload();
-    };
+  async (t) => {
+    // Only the engines that this test starts, on a disk that has seen no others: a page's own has a folder too.
+    const profile = await mkdtemp(join(tmpdir(), "clarifier-alone-"));
+    const alone = await launchOnDisk(profile);
+    t.after(async () => {
+      await alone.close();
+      await rm(profile, { recursive: true });
+    });
+    await alone.route("**/web/page.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
     await onPage(async (page) => {
-      await alone(page);
       /** What the folders hold, as files: those of no use have no bytes. */
       const held = () =>
         page.evaluate(async () => {
@@ -140,13 +142,12 @@ test(
       assert.deepEqual(Object.keys(after), ["engine"]);
       assert.deepEqual([after.engine.bytes, after.engine.files], [0, before.engine.files]);
       await onPage(async (other) => {
-        await alone(other);
         await startEngine(other);
         await other.evaluate(() => ask("picture", { width: 6000, height: 6000 }));
         assert.deepEqual(Object.keys(await held()).sort(), ["engine", "engine-2"]);
         assert.deepEqual(await names(), []);
-      });
-    });
+      }, alone);
+    }, alone);
   },
 );
 

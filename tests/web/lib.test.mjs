@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { advice, inPageWords } from "../../web/lib/advice.js";
 import { explain, surroundings } from "../../web/lib/causes.js";
+import { rows } from "../../web/lib/check.js";
 import { commandLine, quote } from "../../web/lib/command.js";
 import { GROUPS, LABELS, MAIN, grouped, slider } from "../../web/lib/presentation.js";
 import { Estimator, Progress } from "../../web/lib/progress.js";
@@ -281,4 +282,19 @@ test("numbers as people read them", () => {
   assert.deepEqual([0, 999, 1500, 2_900_000_000].map(bytes), ["0 bytes", "999 bytes", "1.5 kB", "2.9 GB"]);
   assert.deepEqual([0, 59.4, 200, 3900].map(duration), ["0 s", "59 s", "3 min 20 s", "1 h 5 min"]);
   assert.deepEqual(["a.b.jpg", "plain", ".png"].map(stem), ["a.b", "plain", ".png"]);
+});
+
+test("the cases of a check are gathered by kernel and precision", () => {
+  const one = (kernel, precision, error, gflops, verdict = "ok") => ({ kernel, precision, error, gflops, verdict });
+  const all = [
+    one("a", "f32", 0.1, null),
+    one("b", "f32", null, null, "not_a_number"),
+    one("a", "f32", 2, 3.5, "wrong"),
+    one("a", "f16", 0, 1),
+  ];
+  assert.deepEqual(rows(all), [
+    { kernel: "a", precision: "f32", shapes: 2, error: 2, gflops: 3.5, bad: 1 },
+    { kernel: "b", precision: "f32", shapes: 1, error: null, gflops: null, bad: 1 },
+    { kernel: "a", precision: "f16", shapes: 1, error: 0, gflops: 1, bad: 0 },
+  ]);
 });

@@ -1,5 +1,6 @@
 // A stand-in for web/worker.js that speaks its protocol and needs no engine: the tests' server gives it in the other's place.
 // It enlarges by repeating pixels, slowly enough to be watched, and fails when its name in the address says so.
+import { checkCommands } from "../tests/web/mock-check.js";
 import { storeCommands } from "../tests/web/mock-store.js";
 
 const options = new URL(import.meta.url).searchParams;
@@ -61,6 +62,10 @@ function planOf(job, redrawn = redraws()) {
 
 const commands = {
   ...storeCommands(options.get("store") ?? "", tell, wait),
+  ...checkCommands(options.get("check") ?? "", tell, async () => {
+    await wait(PACE);
+    if (cancelled && mode !== "deaf") throw new Error("cancelled");
+  }),
   async describe() {
     await wait(Number(options.get("late") ?? 0));
     if (mode === "broken") throw new Error("the settings cannot be described");
@@ -289,6 +294,7 @@ class Transferred {
 }
 
 self.addEventListener("message", async ({ data: { id, name, args } }) => {
+  if (name === "check") cancelled = false;
   asked.push({ name, args: JSON.parse(JSON.stringify(args, (key, value) => (key === "pixels" ? undefined : value))) });
   try {
     const value = await commands[name](...args);

@@ -103,5 +103,24 @@ export const states = {
       await page.locator(".notice.error").waitFor();
     },
   },
+  checking: {
+    tall: true,
+    worker: "pace=700",
+    act: async (page) => {
+      await open(page, "Check this GPU");
+      await page.getByRole("button", { name: "Check this GPU" }).click();
+      await page.locator("#check").getByText("conv 3×3, f32, 2 × 7").waitFor();
+    },
+  },
+  checked: {
+    tall: true,
+    worker: "check=wrong",
+    act: async (page) => {
+      await open(page, "Check this GPU");
+      await page.getByRole("radio", { name: "Full" }).check({ force: true });
+      await page.getByRole("button", { name: "Check this GPU" }).click();
+      await page.getByText(/^Not all of it computes right/).waitFor();
+    },
+  },
   "no GPU": { worker: "mode=cause:no-adapter", act: (page) => page.locator("#capability:visible").waitFor() },
 };

@@ -1,4 +1,5 @@
 // The settings in and out: as the program's JSON, and as its command line.
+import { copy } from "../lib/clipboard.js";
 import { commandLine } from "../lib/command.js";
 import { h, show, uniqueId } from "../lib/dom.js";
 import { download } from "../lib/files.js";
@@ -100,15 +101,7 @@ export class Exchange {
   }
 
   async #copy(area, what) {
-    try {
-      await navigator.clipboard.writeText(area.value);
-      this.#say(`${what} is in the clipboard.`);
-    } catch {
-      // Without permission, or without a secure address: the user copies what is selected.
-      area.focus();
-      area.select();
-      this.#say("The browser forbids it; press Ctrl+C (⌘C), it is selected.");
-    }
+    this.#say(await copy(area.value, area, what));
   }
 
   async #paste() {

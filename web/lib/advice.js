@@ -19,7 +19,7 @@ const RULES = [
   ],
   [
     /lost|device (was )?destroyed/i,
-    "The GPU was taken away: by the system, a driver, or because it worked too long at once. Start again; smaller tiles help.",
+    "The GPU was taken away: by the system, a driver, or because it worked too long at once. Start again; smaller tiles help. “Check this GPU”, below the settings, tells whether it computes right.",
   ],
   [/quota|space/i, "There is no room left in the browser's storage. Free some, or save to a file directly."],
   [

@@ -16,8 +16,13 @@ const startWorker = () => {
 /** What WebAssembly says when the engine has broken down inside: nothing that it holds can be trusted any more. */
 const FATAL = /\bunreachable\b|out of bounds|null function|stack size exceeded|recursive use of an object/;
 
-/** Why the worker is gone. */
-export class EngineStopped extends Error {}
+/** Why the worker is gone, and what the engine said before (`said`). */
+export class EngineStopped extends Error {
+  constructor(reason, said) {
+    super(reason);
+    this.said = said;
+  }
+}
 
 /** Tells of the engine's events by `event` (in `detail`), and by `stopped` when the worker has died. */
 export class Engine extends EventTarget {
@@ -25,6 +30,8 @@ export class Engine extends EventTarget {
   #worker;
   #next = 0;
   #pending = new Map();
+  /** What the engine breaks down of, in its own words. */
+  #said = "";
   /** Questions wait for each other: the engine does one thing at a time. */
   #queue = Promise.resolve();
 
@@ -56,10 +63,15 @@ export class Engine extends EventTarget {
   #begin() {
     const worker = this.#start();
     this.#worker = worker;
+    this.#said = "";
     worker.addEventListener("message", ({ data }) => {
       if (worker !== this.#worker) return;
       if (data.event?.event === "lost") {
         this.#died(data.event.message);
+        return;
+      }
+      if (data.event?.event === "panic") {
+        this.#said = data.event.message;
         return;
       }
       if (data.event) {
@@ -70,7 +82,7 @@ export class Engine extends EventTarget {
       if (!call) return;
       this.#pending.delete(data.id);
       if (FATAL.test(data.error)) {
-        call.reject(new EngineStopped(data.error));
+        call.reject(new EngineStopped(data.error, this.#said));
         this.#died(data.error);
       } else if ("error" in data) call.reject(new Error(String(data.error)));
       else call.resolve(data.value);
@@ -106,7 +118,7 @@ export class Engine extends EventTarget {
   #fail(reason) {
     const calls = [...this.#pending.values()];
     this.#pending.clear();
-    for (const call of calls) call.reject(new EngineStopped(reason));
+    for (const call of calls) call.reject(new EngineStopped(reason, this.#said));
   }
 
   #send(name, argument, transfer) {

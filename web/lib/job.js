@@ -176,7 +176,7 @@ export class Job extends EventTarget {
   }
 
   #heard(event) {
-    if (event.event === "download") return;
+    if (event.event === "download" || event.event === "check") return;
     if (event.event === "warning") {
       this.#say("warning", event.message);
       return;

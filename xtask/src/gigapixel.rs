@@ -79,7 +79,7 @@ pub fn run(arguments: &[String]) -> bool {
         return false;
     }
     println!(
-        "| result | seconds | MP/s | peak RSS | file | worst part |\n| --- | --- | --- | --- | --- | --- |"
+        "| result | seconds | CPU s/MP | peak RSS | file | worst part |\n| --- | --- | --- | --- | --- | --- |"
     );
     for side in &request.sides {
         match measure(&request, *side) {

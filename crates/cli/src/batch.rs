@@ -1,10 +1,12 @@
 //! The pictures of a call, looked at before gigabytes of weights are read.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 
 use anyhow::{Result, bail};
 use clarifier_raster::{Header, probe};
 use clarifier_upscale::Settings;
+use serde::{Deserialize, Serialize};
 
 use crate::inputs::{Found, Input, Search, find, real};
 use crate::job::Request;
@@ -22,6 +24,34 @@ pub struct Item {
     pub header: Header,
     pub target: Target,
     pub seed: u64,
+}
+
+/// What rank 0 tells the others of a picture.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Known {
+    number: usize,
+    /// Names need not be Unicode.
+    path: OsString,
+    below: OsString,
+    seed: u64,
+}
+
+impl Known {
+    pub fn of(item: &Item) -> Self {
+        let (path, below) = (item.input.path.clone().into(), item.input.below.clone().into());
+        Self { number: item.number, path, below, seed: item.seed }
+    }
+}
+
+/// The pictures that rank 0 checked.
+pub fn of_others(known: &[Known], request: &Request) -> Result<Vec<Item>> {
+    let item = |Known { number, path, below, seed }: &Known| {
+        let input = Input { path: path.into(), below: below.into() };
+        let header = probe(&input.path)?;
+        let target = Target::new(request, &input, &header, number + 1, *seed)?;
+        Ok(Item { number: *number, input, header, target, seed: *seed })
+    };
+    known.iter().map(item).collect()
 }
 
 /// The pictures that can be enlarged, and an account of the others. Those of an unfinished run are the ones that it had.

@@ -1,11 +1,10 @@
 //! What a user sees when the program itself is wrong: one line, and never a backtrace.
 
-use std::panic::{PanicHookInfo, catch_unwind, set_hook};
-use std::process::ExitCode;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Run the program; a panic in it is a line on standard error and exit code 1.
-pub fn guard(program: fn() -> ExitCode) -> ExitCode {
+/// Run the program; a panic in it is a line on standard error, and none comes of it.
+pub fn guard<T>(program: impl FnOnce() -> T) -> Option<T> {
     // One panic of a worker thread often brings others with it; the first says what happened.
     let said = AtomicBool::new(false);
     set_hook(Box::new(move |info| {
@@ -18,7 +17,7 @@ pub fn guard(program: fn() -> ExitCode) -> ExitCode {
             );
         }
     }));
-    catch_unwind(program).unwrap_or(ExitCode::FAILURE)
+    catch_unwind(AssertUnwindSafe(program)).ok()
 }
 
 /// The panic's own words, on one line.

@@ -22,6 +22,8 @@ pub struct Request {
     pub work_dir: Option<PathBuf>,
     /// How often the state of a run is kept there.
     pub save_every: Duration,
+    /// Whether the work folder is for others: this process only computes with rank 0 of its team.
+    pub follows: bool,
     /// Whether what an interrupted run left there is dropped.
     pub restart: bool,
     /// The command line, without the program.
@@ -138,6 +140,7 @@ impl Request {
             output_dir: path("output-dir"),
             work_dir: path("work-dir"),
             save_every: Duration::from_secs(*matches.get_one("save-every").expect("it has a default")),
+            follows: false,
             restart: matches.get_flag("restart"),
             arguments,
             name: text("name").map(Pattern::parse).transpose()?,

@@ -4,14 +4,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, open};
+use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open};
+use clarifier_tile::Size;
 use clarifier_upscale::{
-    Diffusion, Error, Job, Models, Recipe, RecipeFile, Settings, check_noise_file, output_part, source_size,
-    stages, upscale as run_engine,
+    Diffusion, Error, Job, Models, Plan, Recipe, RecipeFile, Settings, check_noise_file, output_part,
+    source_size, stages, upscale as run_engine,
 };
 
 use crate::batch::Item;
 use crate::job::Request;
+use crate::place::Place;
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, human, print_json, warn};
 use crate::space;
@@ -51,6 +53,7 @@ pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared>
 pub struct One<'a> {
     pub planning: &'a Planning<'a>,
     pub item: &'a Item,
+    pub place: &'a Place,
 }
 
 impl One<'_> {
@@ -63,11 +66,11 @@ impl One<'_> {
         work: &mut Option<WorkDir>,
         unfinished: &mut Option<Unfinished>,
     ) -> Result<()> {
-        let Self { planning, item } = self;
+        let Self { planning, item, place } = self;
         let (request, target, seed) = (planning.request, &item.target, item.seed);
         let begun = Instant::now();
         let Prepared { picture, losses } = prepared;
-        let (settings, plan) = planning.plan(models, picture.size())?;
+        let (settings, plan) = place.agree(planning.plan(models, picture.size()))?;
         if request.dry_run {
             return planning.show(&plan, &item.input.path, &target.path);
         }
@@ -79,61 +82,56 @@ impl One<'_> {
             work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
             work.log(&format!("plan: {}", serde_json::to_string(&plan)?));
         }
-        let scratch = request.scratch(plan.scratch, &target.path)?;
         let size = output_part(picture.size(), &settings, request.region)?.size;
         let depth = match request.depth.unwrap_or(picture.depth()) {
             Depth::Sixteen if target.format.keeps_sixteen_bits() => Depth::Sixteen,
             _ => Depth::Eight,
         };
-        let mut result = Raster::new(&scratch, size, picture.channels(), depth)?;
-        let on_disk = request.copies_on_disk(plan.scratch).then_some(&result);
-        let masked = planning.mask.is_some().then(|| planning.plain(models, picture.size(), &settings));
-        let needed = space::needed(&plan, masked.as_ref(), on_disk, &picture);
-        let journal = unfinished
-            .as_ref()
-            .map(|unfinished| unfinished.journal(item, planning.models.clone(), request.save_every, needed));
-        let job = Job {
-            journal: journal.transpose()?,
-            noise: request.noise.clone().map(Into::into),
-            scratch,
-            mask: planning.mask.clone(),
-            region: request.region,
-            tile_prompts: request.tile_prompts.clone(),
-            previews: work.is_some(),
-            ..Job::new(seed)
-        };
-        let report =
+        let (job, mut result) =
+            place.agree(self.job(models, &picture, (&settings, &plan), (size, depth), unfinished))?;
+        let job = Job { previews: work.is_some(), ..job };
+        let done =
             pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
                 if let Some(work) = work {
                     work.observe(&event);
                 }
                 progress.observe(event)
-            }))?;
-        // The input's own is not how this was made.
-        result.metadata.recipe = Some(self.recipe(models, settings, depth).to_json());
-        for loss in target.format.losses(&result).iter().filter(|loss| !losses.contains(loss)) {
-            progress.warn(&format!("{}: {loss}", target.path.display()));
+            }));
+        let report = place.known(done)?;
+        if !place.leads() {
+            // Until the result is safe.
+            return place.agree(Ok(()));
         }
-        // Since the last tile, nobody has asked.
-        if progress.is_cancelled() {
-            return Err(Error::Cancelled.into());
-        }
-        let options =
-            EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
-        if let Some(unfinished) = unfinished {
-            unfinished.saving(item)?;
-        }
-        if let Err(error) = target.save(&result, &options, request.overwrite) {
-            if let Some(unfinished) = unfinished {
-                unfinished.not_saved(item)?;
+        let written = (|| -> Result<()> {
+            // The input's own is not how this was made.
+            result.metadata.recipe = Some(self.recipe(models, settings, depth).to_json());
+            for loss in target.format.losses(&result).iter().filter(|loss| !losses.contains(loss)) {
+                progress.warn(&format!("{}: {loss}", target.path.display()));
             }
-            return Err(error.into());
-        }
-        if let Some(unfinished) = unfinished {
-            drop(job);
-            let full_precision = models.diffusion.as_ref().is_some_and(|d| d.dtype != models.backend.dtype);
-            unfinished.done(item, full_precision)?;
-        }
+            // Since the last tile, nobody has asked.
+            if progress.is_cancelled() {
+                return Err(Error::Cancelled.into());
+            }
+            let options =
+                EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
+            if let Some(unfinished) = unfinished {
+                unfinished.saving(item)?;
+            }
+            if let Err(error) = target.save(&result, &options, request.overwrite) {
+                if let Some(unfinished) = unfinished {
+                    unfinished.not_saved(item)?;
+                }
+                return Err(error.into());
+            }
+            if let Some(unfinished) = unfinished {
+                drop(job);
+                let full_precision =
+                    models.diffusion.as_ref().is_some_and(|d| d.dtype != models.backend.dtype);
+                unfinished.done(item, full_precision)?;
+            }
+            Ok(())
+        })();
+        place.agree(written)?;
         progress.finish();
         let seconds = begun.elapsed();
         match planning.style {
@@ -154,9 +152,44 @@ impl One<'_> {
         Ok(())
     }
 
+    /// The engine's job, and what its result goes into: on rank 0 with the journal, elsewhere for the tiles alone.
+    fn job(
+        &self,
+        models: &Models,
+        picture: &Raster,
+        (settings, plan): (&Settings, &Plan),
+        (size, depth): (Size, Depth),
+        unfinished: &Option<Unfinished>,
+    ) -> Result<(Job, Raster)> {
+        let Self { planning, item, place } = self;
+        let request = planning.request;
+        let scratch = request.scratch(plan.scratch, &item.target.path)?;
+        let job = Job {
+            noise: request.noise.clone().map(Into::into),
+            scratch: scratch.clone(),
+            mask: planning.mask.clone(),
+            region: request.region,
+            tile_prompts: request.tile_prompts.clone(),
+            team: place.team.clone(),
+            ..Job::new(item.seed)
+        };
+        if !place.leads() {
+            let nothing = Raster::new(&StoreKind::Memory, Size::new(1, 1), picture.channels(), depth)?;
+            return Ok((job, nothing));
+        }
+        let result = Raster::new(&scratch, size, picture.channels(), depth)?;
+        let on_disk = request.copies_on_disk(plan.scratch).then_some(&result);
+        let masked = planning.mask.is_some().then(|| planning.plain(models, picture.size(), settings));
+        let needed = space::needed(plan, masked.as_ref(), on_disk, picture);
+        let journal = unfinished
+            .as_ref()
+            .map(|unfinished| unfinished.journal(item, planning.models.clone(), request.save_every, needed));
+        Ok((Job { journal: journal.transpose()?, ..job }, result))
+    }
+
     /// All that gives this result again.
     fn recipe(&self, models: &Models, mut settings: Settings, depth: Depth) -> Recipe {
-        let Self { planning, item } = self;
+        let Self { planning, item, .. } = self;
         let (request, jpeg) = (planning.request, item.target.format == Format::Jpeg);
         let of = |path: &Path| RecipeFile::of(&path.into());
         settings.seed = item.seed as i64;

@@ -1,43 +1,57 @@
 //! `clarifier resume` and `clarifier status`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ArgMatches;
 
 use crate::inputs::real;
 use crate::job::Request;
+use crate::place::Place;
 use crate::progress::print_json;
 use crate::unfinished::{Run, is_in_use};
 use crate::work_dir::STATUS;
 use crate::{Outcome, args, run};
 
 /// Go on with the unfinished run of a work folder.
-pub fn resume(matches: &ArgMatches) -> Result<Outcome> {
+pub fn resume(matches: &ArgMatches, place: &Place) -> Result<Outcome> {
+    let (begun, dir) = place.told(|| unfinished(matches))?;
+    let request = place.agree(again(&begun, &dir, matches))?;
+    run::upscale(request, place)
+}
+
+/// The unfinished run of a work folder that nobody is at work in.
+fn unfinished(matches: &ArgMatches) -> Result<(Run, PathBuf)> {
     let dir = dir(matches)?;
     let shown = dir.display();
     if is_in_use(&dir) {
         bail!("{shown}: another process is at work in it; `clarifier status {shown}` shows how far it is");
     }
-    let Some(begun) = Run::read(&dir)? else {
-        bail!("{shown}: there is no unfinished run in it, so nothing to go on with");
-    };
+    match Run::read(&dir)? {
+        Some(begun) => Ok((begun, dir)),
+        None => bail!("{shown}: there is no unfinished run in it, so nothing to go on with"),
+    }
+}
+
+/// What was asked for then.
+fn again(begun: &Run, dir: &Path, matches: &ArgMatches) -> Result<Request> {
+    let shown = dir.display();
     std::env::set_current_dir(&begun.folder)
         .with_context(|| format!("{}, in which the run was begun", begun.folder.display()))?;
     let arguments = begun.arguments();
     let parsed = args::upscale_matches(&arguments).map_err(|e| anyhow!("{shown}: its command line: {e}"))?;
     let mut request = Request::from_matches(&parsed, arguments).map_err(|e| anyhow!("{e}"))?;
     // The folder may have been moved.
-    request.work_dir = Some(dir);
+    request.work_dir = Some(dir.to_owned());
     request.restart = false;
     request.json = matches.get_flag("json");
     request.quiet = matches.get_flag("quiet");
     request.verbose = matches.get_flag("verbose");
-    run::upscale(&request)
+    Ok(request)
 }
 
-fn dir(matches: &ArgMatches) -> Result<std::path::PathBuf> {
-    let dir: &std::path::PathBuf = matches.get_one("dir").expect("clap asks for it");
+fn dir(matches: &ArgMatches) -> Result<PathBuf> {
+    let dir: &PathBuf = matches.get_one("dir").expect("clap asks for it");
     if !dir.is_dir() {
         bail!("{}: there is no such folder", dir.display());
     }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
-use clarifier_upscale::device::choose;
+use clarifier_upscale::device::{Backend, choose_among};
 use clarifier_upscale::{DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice};
 
-use crate::batch::{Item, check};
+use crate::batch::{Item, Known, check, of_others};
 use crate::job::Request;
 use crate::picture::{One, prepare};
+use crate::place::{Apart, Place};
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, print_json, warn};
 use crate::summary::Summary;
@@ -21,12 +22,27 @@ use crate::work_dir::WorkDir;
 use crate::{Outcome, recipe, store};
 
 /// Enlarge every input; one that fails does not stop the others.
-pub fn upscale(request: &Request) -> Result<Outcome> {
+pub fn upscale(mut request: Request, place: &Place) -> Result<Outcome> {
+    let alone = Place::alone();
+    let place = match request.dry_run {
+        true if !place.leads() => return Ok(Outcome::Done),
+        // Nothing is to be shared.
+        true => &alone,
+        false => place,
+    };
+    if !place.leads() {
+        (request.follows, request.quiet, request.json, request.verbose) = (true, true, false, false);
+        place.agree(Ok(()))?;
+        return Ok(all(&request, place, &mut None, &mut None)?.finish());
+    }
+    let request = &request;
     let work_dir = request.work_dir.as_deref().filter(|_| !request.dry_run);
     // First of all: another process may be at work there.
-    let mut unfinished = work_dir.map(|folder| Unfinished::open(folder, request)).transpose()?;
-    let mut work = work_dir.map(|folder| WorkDir::open(folder, request)).transpose()?;
-    let result = all(request, &mut work, &mut unfinished);
+    let open =
+        |folder| -> Result<_> { Ok((Unfinished::open(folder, request)?, WorkDir::open(folder, request)?)) };
+    let opened = place.agree(work_dir.map(open).transpose())?;
+    let (mut unfinished, mut work) = opened.map_or((None, None), |(a, b)| (Some(a), Some(b)));
+    let result = all(request, place, &mut work, &mut unfinished);
     if let Some(work) = &mut work {
         work.finish(&match &result {
             Ok(summary) => summary.state(),
@@ -45,6 +61,7 @@ pub fn upscale(request: &Request) -> Result<Outcome> {
 
 fn all(
     request: &Request,
+    place: &Place,
     work: &mut Option<WorkDir>,
     unfinished: &mut Option<Unfinished>,
 ) -> Result<Summary> {
@@ -58,17 +75,32 @@ fn all(
             eprintln!("{text}");
         }
     };
-    let cancel = cancel_on_ctrl_c()?;
-    let (items, mut summary) = check(request, style, unfinished)?;
+    let cancel = cancel_on_ctrl_c(place.leads())?;
+    let mut checked = None;
+    let known = place.told(|| {
+        let (items, summary) = check(request, style, unfinished)?;
+        let known = items.iter().map(Known::of).collect::<Vec<_>>();
+        checked = Some((items, summary));
+        Ok(known)
+    })?;
+    let (items, mut summary) = match checked {
+        Some(checked) => checked,
+        None => (place.agree(of_others(&known, request))?, Summary::of_follower(known.len())),
+    };
+    if place.leads() {
+        place.agree(Ok(()))?;
+    }
     if items.is_empty() {
         return Ok(summary);
     }
-    let backend = pollster::block_on(choose(request.device, request.precision))?;
+    let chosen = choose_among(request.device, request.precision, place.on_machine);
+    let backend = place.agree(pollster::block_on(chosen).map_err(Into::into))?;
+    alike(&backend, place, style)?;
     say(&format!("device: {}", backend.reason));
     if let Some(work) = work {
         work.log(&format!("device: {}", backend.reason));
     }
-    let paths = diffusion_paths(request)?;
+    let paths = place.agree(diffusion_paths(request))?;
     if request.diffusion && paths.is_none() {
         let note =
             "no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them";
@@ -108,11 +140,12 @@ fn all(
             "--mask says what diffusion may change, and no diffusion runs here: leave it out, or see `clarifier models`"
         );
     }
-    let mask = request.mask.as_deref().map(|mask| open(mask, &StoreKind::Memory)).transpose()?;
+    let mask = request.mask.as_deref().map(|mask| open(mask, &StoreKind::Memory)).transpose();
+    let mask = place.agree(mask.map_err(Into::into))?;
     let mask = mask.map(|mask| Rc::new(mask.raster));
     // A single picture is read before gigabytes of weights are.
     let mut first = match &items[..] {
-        [item] => match prepare(request, item, style) {
+        [item] => match place.agree(prepare(request, item, style)) {
             Ok(prepared) => Some(prepared),
             Err(error) => {
                 summary.failed(&item.input.path, &error);
@@ -124,7 +157,7 @@ fn all(
     let mut progress = Progress::new(style, cancel.clone());
     let load = if request.dry_run { None } else { paths.as_ref() };
     // After an overflow in f16 the other pictures were in f32 too.
-    let in_full = unfinished.as_ref().is_some_and(Unfinished::full_precision);
+    let in_full = place.told(|| Ok(unfinished.as_ref().is_some_and(Unfinished::full_precision)))?;
     let loading = if in_full { backend.in_full_precision() } else { backend.clone() };
     let loaded = pollster::block_on(Models::load(&loading, &upscaler, load, &mut |event| {
         if let Some(work) = work {
@@ -132,8 +165,8 @@ fn all(
         }
         progress.observe(event)
     }));
-    let mut models = match loaded {
-        Err(Error::Cancelled) => {
+    let mut models = match place.agree(loaded.map_err(Into::into)) {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => {
             summary.cancelled();
             return Ok(summary);
         }
@@ -152,8 +185,8 @@ fn all(
         if let Some(work) = work {
             work.picture(index, item);
         }
-        let prepared = first.take().map_or_else(|| prepare(request, item, style), Ok);
-        let one = One { planning: &planning, item };
+        let prepared = first.take().map_or_else(|| place.agree(prepare(request, item, style)), Ok);
+        let one = One { planning: &planning, item, place };
         let result =
             prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work, unfinished));
         progress.finish();
@@ -166,6 +199,7 @@ fn all(
                 summary.cancelled();
                 break;
             }
+            Err(error) if error.is::<Apart>() => return Err(error),
             Err(error) => summary.failed(&item.input.path, &error),
         }
     }
@@ -173,16 +207,35 @@ fn all(
 }
 
 /// The first Ctrl-C asks the engine to stop at the next tile, the second ends the program.
-fn cancel_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+fn cancel_on_ctrl_c(is_said: bool) -> Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = cancel.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this tile; once more to stop at once");
+        if is_said {
+            eprintln!("\nstopping after this tile; once more to stop at once");
+        }
     })?;
     Ok(cancel)
+}
+
+/// All of a team must compute in the same type, and should on the same kind of device.
+fn alike(backend: &Backend, place: &Place, style: Style) -> Result<()> {
+    let device = backend.adapter.as_ref().map_or("the CPU", |gpu| &gpu.name);
+    let all = place.team.share(Ok(format!("{:?} on {device}", backend.dtype).into_bytes()))?;
+    let all: Vec<_> = all.iter().map(|said| String::from_utf8_lossy(said)).collect();
+    let Some(rank) = all.iter().position(|said| *said != all[0]) else { return Ok(()) };
+    let differ = format!("rank 0 computes in {} and rank {rank} in {}", all[0], all[rank]);
+    let dtype = |said: &str| said.split(' ').next().map(str::to_owned);
+    if all.iter().any(|said| dtype(said) != dtype(&all[0])) {
+        bail!("{differ}; --precision f32 makes them alike");
+    }
+    if place.leads() {
+        warn(style, &format!("{differ}: the result may differ in last bits from that of one"));
+    }
+    Ok(())
 }
 
 /// Where the diffusion networks are: as the user says, else the store's. None if it is not wanted, or

@@ -46,13 +46,13 @@ impl Request {
         self.disk(bytes, output).map(StoreKind::File)
     }
 
-    /// The first of these folders that has room: the work folder if there is one, else the system's for temporary files,
+    /// The first of these folders that has room: the work folder if there is one and it is this process's, else the system's for temporary files,
     /// else the result's. A disk that does not say is trusted.
     fn disk(&self, bytes: u64, output: &Path) -> Result<PathBuf> {
         let beside = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folders = match &self.work_dir {
-            Some(folder) => vec![folder.clone()],
-            None => vec![std::env::temp_dir(), beside.to_owned()],
+            Some(folder) if !self.follows => vec![folder.clone()],
+            _ => vec![std::env::temp_dir(), beside.to_owned()],
         };
         let free: Vec<_> =
             folders.iter().map(|folder| fs4::available_space(folder).unwrap_or(u64::MAX)).collect();

@@ -13,12 +13,20 @@ pub struct Summary {
     skipped: Vec<PathBuf>,
     failed: Vec<(PathBuf, String)>,
     cancelled: bool,
+    /// Of a process that leaves talking to another.
+    follows: bool,
 }
 
 impl Summary {
     /// Of `total` pictures.
     pub fn new(style: Style, total: usize) -> Self {
-        Self { style, total, done: 0, skipped: Vec::new(), failed: Vec::new(), cancelled: false }
+        let (skipped, failed) = (Vec::new(), Vec::new());
+        Self { style, total, done: 0, skipped, failed, cancelled: false, follows: false }
+    }
+
+    /// Of `total` pictures, silent.
+    pub fn of_follower(total: usize) -> Self {
+        Self { follows: true, ..Self::new(Style::Quiet, total) }
     }
 
     pub fn done(&mut self) {
@@ -39,7 +47,9 @@ impl Summary {
 
     pub fn failed(&mut self, input: &Path, error: &anyhow::Error) {
         let message = format!("{error:#}");
-        eprintln!("error: {message}");
+        if !self.follows {
+            eprintln!("error: {message}");
+        }
         if self.style == Style::Json {
             print_json(&serde_json::json!({ "event": "error", "input": input, "message": message }));
         }
@@ -57,6 +67,9 @@ impl Summary {
 
     /// Say how it ended: in a line for each that failed, if there were several pictures.
     pub fn finish(&self) -> Outcome {
+        if self.cancelled && self.follows {
+            return Outcome::Cancelled;
+        }
         if self.cancelled {
             match self.done {
                 0 => eprintln!("cancelled; no result was written"),

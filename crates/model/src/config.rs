@@ -8,7 +8,7 @@ use crate::loader::{LoadError, Scope, Weights};
 /// Sizes of the UNet, and of the ControlNet made from its first half.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UNetConfig {
-    /// Channels of the noisy latent: 4.
+    /// Channels of the noisy latent: 4 for SD 1.x, whose single files say no more; as many as the VAE's otherwise.
     pub in_channels: usize,
     /// Channels of each level: 320, 640, 1280, 1280.
     pub block_out_channels: Vec<usize>,
@@ -89,7 +89,14 @@ impl UNetConfig {
                 .ok_or_else(|| weights.config_error("it holds no SD 1.x UNet or ControlNet"))?,
         };
         config.check().map_err(|reason| weights.config_error(reason))?;
-        Ok(config)
+        // A ControlNet has no last convolution.
+        match weights.root().dims("conv_out.weight").and_then(|dims| dims.first().copied()) {
+            Some(out) if out != config.in_channels => Err(weights.config_error(format!(
+                "its UNet takes {} channels, not {out}: inpainting and other special checkpoints do not fit this recipe",
+                config.in_channels
+            ))),
+            _ => Ok(config),
+        }
     }
 
     fn from_json(json: &Value) -> Result<Self, serde_json::Error> {
@@ -138,12 +145,6 @@ impl UNetConfig {
                 ));
             }
         }
-        if self.in_channels != 4 {
-            return Err(format!(
-                "its UNet takes {} channels, not 4: inpainting and other special checkpoints do not fit this recipe",
-                self.in_channels
-            ));
-        }
         Ok(())
     }
 
@@ -166,6 +167,8 @@ pub struct VaeConfig {
     pub groups: usize,
     /// What latents are multiplied by on their way to the UNet: 0.18215.
     pub scaling_factor: f32,
+    /// Whether the innermost blocks attend over the whole picture: SD 1.x's do.
+    pub mid_attention: bool,
 }
 
 #[derive(Deserialize)]
@@ -179,11 +182,16 @@ struct VaeJson {
     norm_num_groups: usize,
     #[serde(default = "sd_scaling")]
     scaling_factor: f32,
+    #[serde(default = "yes")]
+    mid_block_add_attention: bool,
 }
 
 /// What SDXL multiplies its latents by; its VAE's tensors have the same names and shapes.
 const SDXL_SCALING: f32 = 0.13025;
 
+fn yes() -> bool {
+    true
+}
 fn sd_scaling() -> f32 {
     0.18215
 }
@@ -204,6 +212,7 @@ impl VaeConfig {
                     latent_channels: json.latent_channels,
                     groups: json.norm_num_groups,
                     scaling_factor: json.scaling_factor,
+                    mid_attention: json.mid_block_add_attention,
                 }
             }
             None => Self::from_tensors(&weights.root())
@@ -233,6 +242,7 @@ impl VaeConfig {
             latent_channels: *scope.dims("post_quant_conv.weight")?.first()?,
             groups: NORM_GROUPS,
             scaling_factor: sd_scaling(),
+            mid_attention: encoder.sub("mid_block").has("attentions"),
         })
     }
 }

@@ -48,7 +48,8 @@ const EPS: f64 = 1e-6;
 #[derive(Debug, Clone)]
 struct MidBlock {
     resnets: [ResnetBlock; 2],
-    attention: MidAttention,
+    /// SD 1.x's has one.
+    attention: Option<MidAttention>,
 }
 
 impl MidBlock {
@@ -58,13 +59,17 @@ impl MidBlock {
         };
         Self {
             resnets: [resnet(0), resnet(1)],
-            attention: MidAttention::load(&scope.sub("attentions.0"), config.groups, channels),
+            attention: config
+                .mid_attention
+                .then(|| MidAttention::load(&scope.sub("attentions.0"), config.groups, channels)),
         }
     }
 
     fn forward(&self, x: Tensor<4>, norms: &mut Norms) -> Tensor<4> {
-        let x = self.resnets[0].forward(x, None, norms);
-        let x = self.attention.forward(x, norms);
+        let mut x = self.resnets[0].forward(x, None, norms);
+        if let Some(attention) = &self.attention {
+            x = attention.forward(x, norms);
+        }
         self.resnets[1].forward(x, None, norms)
     }
 }

@@ -18,7 +18,7 @@ use crate::event::tell;
 use crate::frame::Frame;
 use crate::journal::{Ledger, Unit, Values};
 use crate::models::read;
-use crate::{Canvas, Diffusion, Error, Observer, Phase, VaeStatistics};
+use crate::{Canvas, Diffusion, Error, Observer, Phase, Team, VaeStatistics};
 
 /// Pixels of a latent, which [`crate::Models::load`] makes sure of.
 pub(crate) const FACTOR: u32 = 8;
@@ -133,6 +133,8 @@ pub struct Autoencoder {
     wrap: Wrap,
     /// What its tiles are normalised by, if there are several.
     pub statistics: Statistics,
+    /// Who computes.
+    pub team: Team,
 }
 
 fn dims(size: Size, channels: usize, batch: usize) -> [usize; 4] {
@@ -152,7 +154,7 @@ impl Autoencoder {
         let side = tile_side(tile, factor);
         let grid = TileGrid::new(frame.area(), Size::new(side, side), OVERLAP);
         let grid = grid.expect("an overlap smaller than the tile");
-        Self { grid, frame, wrap, statistics: Statistics::default() }
+        Self { grid, frame, wrap, statistics: Statistics::default(), team: Team::alone() }
     }
 
     /// Whether there are several tiles, which must share their statistics.
@@ -203,36 +205,58 @@ impl Autoencoder {
         (ledger, name): (&mut Ledger, &str),
         observe: Observer<'_>,
     ) -> Result<Canvas, Error> {
-        let vae = &diffusion.vae;
-        let factor = vae.factor() as u32;
-        let mut given = Canvas::zeros(self.frame.area(), vae.config.latent_channels);
+        let mut given = Canvas::zeros(self.frame.area(), diffusion.vae.config.latent_channels);
         let tiles = self.tiles(needed);
         let key = |done: usize| format!("given@{done}");
         let mut begun = 0;
-        if let Some(data) = ledger.partial_f32(name, &key(ledger.done(name)), given.data.len())? {
-            (given.data, begun) = (data, ledger.done(name));
+        let done = ledger.done(name)?;
+        if let Some(data) = ledger.partial_f32(name, &key(done), given.data.len())? {
+            (given.data, begun) = (data, done);
         }
-        for (done, (index, rect)) in tiles.iter().enumerate().skip(begun) {
-            let (x, y) = self.frame.times(factor).corner(rect.times(factor));
-            let size = rect.size.times(factor);
-            let pixels = picture.read_continued(x, y, size, self.wrap)?.to_rgb().data;
-            let pixels = pixels.into_iter().map(|v| 2.0 * v - 1.0).collect();
-            let x = backend.tensor(pixels, dims(size, 3, 1), DType::F32);
-            let latent = read(vae.encode(x, &mut norms(self.shared(&self.statistics.encoder)))).await?;
-            check(&latent, Phase::Encode, *index)?;
-            given.add(*rect, &latent, &self.grid.weights(*index, Window::Feather));
-            ledger.unit(Unit {
-                of: name,
-                phase: Phase::Encode,
-                done: done + 1,
-                total: tiles.len(),
-                sums: &[],
-                picture: None,
-                values: &[(key(done + 1), Values::F32(&given.data))],
-            })?;
-            tell(observe, Phase::Encode, done + 1, tiles.len())?;
+        for round in self.team.rounds(begun..tiles.len()) {
+            let own = match self.team.mine(&round) {
+                Some(tile) => self.latent(backend, diffusion, picture, tiles[tile]).await,
+                None => Ok(Vec::new()),
+            };
+            let latents = self.team.share_f32(own)?;
+            let mut take = |done: usize, latent: Vec<f32>| {
+                let (index, rect) = tiles[done];
+                given.add(rect, &latent, &self.grid.weights(index, Window::Feather));
+                ledger.unit(Unit {
+                    of: name,
+                    phase: Phase::Encode,
+                    done: done + 1,
+                    total: tiles.len(),
+                    sums: &[],
+                    picture: None,
+                    values: &[(key(done + 1), Values::F32(&given.data))],
+                })?;
+                tell(observe, Phase::Encode, done + 1, tiles.len())
+            };
+            let taken = round.zip(latents).try_for_each(|(done, latent)| take(done, latent));
+            self.team.agree(taken)?;
         }
         Ok(self.frame.fold(given))
+    }
+
+    /// The latents of a tile, `[4, h, w]`.
+    async fn latent(
+        &self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        picture: &Raster,
+        (index, rect): (usize, Rect),
+    ) -> Result<Vec<f32>, Error> {
+        let vae = &diffusion.vae;
+        let factor = vae.factor() as u32;
+        let (x, y) = self.frame.times(factor).corner(rect.times(factor));
+        let size = rect.size.times(factor);
+        let pixels = picture.read_continued(x, y, size, self.wrap)?.to_rgb().data;
+        let pixels = pixels.into_iter().map(|v| 2.0 * v - 1.0).collect();
+        let x = backend.tensor(pixels, dims(size, 3, 1), DType::F32);
+        let latent = read(vae.encode(x, &mut norms(self.shared(&self.statistics.encoder)))).await?;
+        check(&latent, Phase::Encode, index)?;
+        Ok(latent)
     }
 
     /// The picture of `canvas`, written into `picture` band by band. Only what is in `needed` (latents) is
@@ -282,7 +306,7 @@ impl Autoencoder {
         let mut area = match ledger.picture(&tiles_name, tiles_size)? {
             Some(area) => area,
             None => {
-                let (mut area, _, sums) = ledger.partial_picture(&tiles_name, tiles_size)?;
+                let (mut area, sums) = ledger.partial_picture(&tiles_name, tiles_size)?;
                 decoding.tiles(&mut area, (ledger, &tiles_name), sums, observe).await?;
                 area
             }
@@ -319,10 +343,9 @@ impl Decoding<'_> {
         mut sums: Vec<u32>,
         observe: Observer<'_>,
     ) -> Result<(), Error> {
-        let Self { autoencoder, backend, diffusion, canvas, needed } = self;
-        let Autoencoder { grid: latent_grid, frame, statistics, .. } = autoencoder;
-        let vae = &diffusion.vae;
-        let factor = vae.factor() as u32;
+        let Self { autoencoder, diffusion, needed, .. } = self;
+        let Autoencoder { grid: latent_grid, team, .. } = autoencoder;
+        let factor = diffusion.vae.factor() as u32;
         let tiles = autoencoder.tiles(*needed);
         let rows = latent_grid.tile().height * factor;
         // The ramps of the pixels' own grid: those of the latents would be staircases.
@@ -333,7 +356,7 @@ impl Decoding<'_> {
             Rect::new(0, top, Size::new(visible.width, end - top))
         };
         let key = |done: usize| format!("band@{done}");
-        let done = ledger.done(name).min(tiles.len());
+        let done = ledger.done(name)?.min(tiles.len());
         let mut begun = 0;
         let mut tops: Vec<u32> = tiles[..done].iter().map(|(index, _)| grid.get(*index).y).collect();
         tops.insert(0, 0);
@@ -349,36 +372,52 @@ impl Decoding<'_> {
             // From its first tile, over what is there: the same bytes.
             _ => sums.clear(),
         }
-        for (done, (index, rect)) in tiles.iter().enumerate().skip(begun) {
-            let latents = frame.crop(canvas, *rect);
-            let z = backend.tensor(latents, dims(rect.size, canvas.channels, 1), DType::F32);
-            let shared = autoencoder.shared(&statistics.decoder);
-            let mut pixels = read(vae.decode(z, &mut norms(shared))).await?;
-            check(&pixels, Phase::Decode, *index)?;
-            pixels.iter_mut().for_each(|v| *v = 0.5 + 0.5 * *v);
-            let rect = grid.get(*index);
-            let weights = grid.weights(*index, Window::Feather);
-            let top = band.top();
-            band.add(rect, &Planes::new(rect.size, 3, pixels), &weights)?;
-            if ledger.is_kept() {
-                if band.top() > top {
-                    let rows = band_rows(top, band.top());
-                    sums.push(band.target().checksum(rows)?);
+        for round in team.rounds(begun..tiles.len()) {
+            let own = match team.mine(&round) {
+                Some(tile) => self.pixels(tiles[tile]).await,
+                None => Ok(Vec::new()),
+            };
+            let decoded = team.share_f32(own)?;
+            let mut take = |done: usize, pixels: Vec<f32>| {
+                let (index, _) = tiles[done];
+                let rect = grid.get(index);
+                let weights = grid.weights(index, Window::Feather);
+                let top = band.top();
+                band.add(rect, &Planes::new(rect.size, 3, pixels), &weights)?;
+                if ledger.is_kept() {
+                    if band.top() > top {
+                        let rows = band_rows(top, band.top());
+                        sums.push(band.target().checksum(rows)?);
+                    }
+                    let (target, so_far) = band.parts();
+                    ledger.unit(Unit {
+                        of: name,
+                        phase: Phase::Decode,
+                        done: done + 1,
+                        total: tiles.len(),
+                        sums: &sums,
+                        picture: Some(target),
+                        values: &[(key(done + 1), Values::F32(so_far))],
+                    })?;
                 }
-                let (target, so_far) = band.parts();
-                ledger.unit(Unit {
-                    of: name,
-                    phase: Phase::Decode,
-                    done: done + 1,
-                    total: tiles.len(),
-                    sums: &sums,
-                    picture: Some(target),
-                    values: &[(key(done + 1), Values::F32(so_far))],
-                })?;
-            }
-            tell(observe, Phase::Decode, done + 1, tiles.len())?;
+                tell(observe, Phase::Decode, done + 1, tiles.len())
+            };
+            let taken = round.zip(decoded).try_for_each(|(done, pixels)| take(done, pixels));
+            team.agree(taken)?;
         }
         band.finish()
+    }
+
+    /// A tile's pixels, `[3, h, w]`.
+    async fn pixels(&self, (index, rect): (usize, Rect)) -> Result<Vec<f32>, Error> {
+        let Self { autoencoder, backend, diffusion, canvas, .. } = self;
+        let latents = autoencoder.frame.crop(canvas, rect);
+        let z = backend.tensor(latents, dims(rect.size, canvas.channels, 1), DType::F32);
+        let shared = autoencoder.shared(&autoencoder.statistics.decoder);
+        let mut pixels = read(diffusion.vae.decode(z, &mut norms(shared))).await?;
+        check(&pixels, Phase::Decode, index)?;
+        pixels.iter_mut().for_each(|v| *v = 0.5 + 0.5 * *v);
+        Ok(pixels)
     }
 }
 

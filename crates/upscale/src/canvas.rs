@@ -34,6 +34,30 @@ impl Canvas {
         part
     }
 
+    /// [`Self::crop`], which leaves nothing behind if it is all.
+    pub(crate) fn lift(&mut self, rect: Rect) -> Vec<f32> {
+        if rect.size == self.size { std::mem::take(&mut self.data) } else { self.crop(rect) }
+    }
+
+    /// Set the part in `rect` to what [`Self::lift`] may have given.
+    ///
+    /// # Panics
+    /// If it is not inside, or has another size.
+    pub(crate) fn lay(&mut self, rect: Rect, part: Vec<f32>) {
+        assert_eq!(part.len(), self.channels * rect.size.area() as usize);
+        if rect.size == self.size {
+            self.data = part;
+            return;
+        }
+        let mut rows = part.chunks_exact(rect.size.width as usize);
+        for channel in 0..self.channels {
+            for (y, row) in (rect.y..rect.bottom()).zip(&mut rows) {
+                let start = self.index(channel, rect.x, y);
+                self.data[start..start + row.len()].copy_from_slice(row);
+            }
+        }
+    }
+
     /// Add `part`, weighted, where `rect` is. If the weights of all parts that cover a point sum to 1,
     /// so does what is added there.
     ///

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::known_bad::{self, Instead};
 
+/// A GPU with memory of its own, as [`AdapterInfo::kind`] says.
+const DISCRETE: &str = "discrete";
+
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
@@ -90,7 +93,7 @@ impl AdapterInfo {
         Self {
             api: info.backend.to_string(),
             kind: match info.device_type {
-                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::DiscreteGpu => DISCRETE,
                 wgpu::DeviceType::IntegratedGpu => "integrated",
                 wgpu::DeviceType::VirtualGpu => "virtual",
                 wgpu::DeviceType::Cpu => "software",
@@ -174,14 +177,38 @@ pub enum DeviceError {
 /// # Errors
 /// If it does not exist, does not start, or does not compute in the precision insisted on.
 pub async fn choose(choice: DeviceChoice, precision: Precision) -> Result<Backend, DeviceError> {
+    choose_among(choice, precision, (0, 1)).await
+}
+
+/// [`choose`] for one of several processes of a machine, which is `(number, count)` of them: where there are several
+/// discrete GPUs, each gets the next.
+///
+/// # Errors
+/// Likewise.
+pub async fn choose_among(
+    choice: DeviceChoice,
+    precision: Precision,
+    (number, count): (usize, usize),
+) -> Result<Backend, DeviceError> {
     let adapters = if choice == DeviceChoice::Cpu { Vec::new() } else { list().await };
     let real = adapters.iter().find(|a| !a.software);
+    let insisted = choice == DeviceChoice::Gpu;
+    // The same GPU is there once through each API.
+    let discrete =
+        |adapter: &&AdapterInfo| adapter.kind == DISCRETE && Some(&adapter.api) == real.map(|a| &a.api);
+    let discrete = adapters.iter().filter(discrete).count();
     match (choice, real, adapters.first()) {
         (DeviceChoice::Cpu, ..) => cpu("as asked for", precision),
-        (_, Some(_), _) => gpu("a real GPU", choice == DeviceChoice::Gpu, precision).await,
+        (_, Some(_), _) if count > 1 && discrete > 1 => {
+            let index = number % discrete;
+            let reason =
+                format!("GPU {} of {discrete} for process {} of {count} here", index + 1, number + 1);
+            gpu(&reason, DeviceKind::DiscreteGpu(index), insisted, precision).await
+        }
+        (_, Some(_), _) => gpu("a real GPU", DeviceKind::DefaultDevice, insisted, precision).await,
         (DeviceChoice::Gpu, None, Some(_)) => {
-            gpu("a software adapter, as insisted on; --device cpu is about ten times faster", true, precision)
-                .await
+            let reason = "a software adapter, as insisted on; --device cpu is about ten times faster";
+            gpu(reason, DeviceKind::DefaultDevice, true, precision).await
         }
         (DeviceChoice::Gpu, None, None) => Err(DeviceError::NoGpu),
         (DeviceChoice::Auto, None, Some(_)) => {
@@ -204,9 +231,14 @@ fn cpu(reason: &str, precision: Precision) -> Result<Backend, DeviceError> {
     })
 }
 
-async fn gpu(reason: &str, insisted: bool, precision: Precision) -> Result<Backend, DeviceError> {
+async fn gpu(
+    reason: &str,
+    kind: DeviceKind,
+    insisted: bool,
+    precision: Precision,
+) -> Result<Backend, DeviceError> {
     let failed = |reason: String| DeviceError::Start { name: "that wgpu prefers".into(), reason };
-    let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
+    let options = Device::wgpu_options().device_kind(kind);
     let (device, setup) = options.init_with_setup_async().await.map_err(|e| failed(e.to_string()))?;
     let adapter = AdapterInfo::new(&setup.adapter);
     let f16 = adapter.shader_f16 && device.supports_dtype(DType::F16);

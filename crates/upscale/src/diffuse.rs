@@ -1,20 +1,16 @@
 //! MultiDiffusion with the Tile ControlNet: one canvas, one solver, the noise predicted tile by tile
 //! (Bar-Tal et al. 2023).
 
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{FloatDType, Tensor};
 use clarifier_raster::{Raster, StoreKind, Wrap};
-use clarifier_tile::{Rect, Window};
+use clarifier_tile::Rect;
 
 use crate::device::Backend;
-use crate::event::{tell, tell_step};
-use crate::journal::{Ledger, Unit, Values};
+use crate::journal::Ledger;
 use crate::models::read;
-use crate::preview::StepPreview;
+use crate::steps::Steps;
 use crate::tiles::StepTiles;
-use crate::{
-    Canvas, Conditioning, ControlMode, Diffusion, Error, Event, Observer, Phase, Settings, Solver,
-    SolverState,
-};
+use crate::{Canvas, Conditioning, ControlMode, Diffusion, Error, Observer, Settings, Solver, Team};
 
 /// A canvas to be redrawn, and what it is redrawn under.
 pub struct Redraw<'a> {
@@ -30,6 +26,8 @@ pub struct Redraw<'a> {
     pub tiles: &'a StepTiles,
     /// Whether to show each step.
     pub previews: bool,
+    /// Who computes.
+    pub team: &'a Team,
 }
 
 impl Redraw<'_> {
@@ -55,141 +53,35 @@ impl Redraw<'_> {
         &self,
         diffusion: &mut Diffusion,
         canvas: &mut Canvas,
-        mut solver: Solver,
+        solver: Solver,
         needed: Rect,
-        (ledger, name): (&mut Ledger, &str),
+        kept: (&mut Ledger, &str),
         observe: Observer<'_>,
     ) -> Result<(), Error> {
-        let window = Window::from(self.settings.tile_window);
-        let evaluations = solver.evaluations();
-        let (needed, _) = self.tiles.needed(evaluations, needed);
-        let reaching = |step: usize| self.tiles.reaching(step, needed[step]);
-        let counts: Vec<usize> = (0..evaluations).map(|step| reaching(step).len()).collect();
-        let total = counts.iter().sum();
-        let frame = self.tiles.frame();
-        // Before a step's first tile, and of the step's sum after some.
-        let x_key = |step: usize| format!("x@{step}");
-        let kept_key = |step: usize| format!("kept@{step}");
-        let sum_key = |done: usize| format!("sum@{done}");
-        let (mut first, mut done, mut begun) = (0, 0, None);
-        let (step, within) = place(&counts, ledger.done(name));
-        if let Some(x) = ledger.partial_f32(name, &x_key(step), canvas.data.len())? {
-            canvas.data = x;
-            let kept = ledger.partial_f64(name, &kept_key(step), canvas.data.len())?;
-            solver.resume(SolverState { done: step, kept: kept.unwrap_or_default() });
-            first = step;
-            let values = canvas.channels * frame.area().area() as usize;
-            begun = ledger.partial_f32(name, &sum_key(ledger.done(name)), values)?;
-            done = counts[..step].iter().sum();
-        }
-        for (step, (in_step, part)) in counts.iter().zip(&needed).enumerate().skip(first) {
-            let t = solver.timestep(step);
-            let mut noise = Canvas::zeros(frame.area(), canvas.channels);
-            let mut skipped = 0;
-            if let Some(sum) = begun.take() {
-                (noise.data, skipped) = (sum, within);
-                done += within;
-            }
-            let grid = self.tiles.grid(step);
-            for (count, (index, rect)) in reaching(step).into_iter().enumerate().skip(skipped) {
-                let tile = Tile { redraw: self, canvas, rect, t };
-                let mut eps = tile.noise(diffusion).await?;
-                if !finite(&eps) && diffusion.dtype != DType::F32 {
-                    // f16 overflowed. Its range is the cause, so all that follows is done in f32.
-                    let message = "a tile overflowed in f16: going on in f32".to_owned();
-                    let _ = observe(Event::Warning { message });
-                    diffusion.reload(self.backend, observe).await?;
-                    ledger.set_precision(diffusion.precision());
-                    eps = tile.noise(diffusion).await?;
-                }
-                if !finite(&eps) {
-                    return Err(Error::NotFinite { phase: Phase::Diffuse, tile: index + 1 });
-                }
-                noise.add(rect, &eps, &grid.weights(index, window));
-                done += 1;
-                // After the last, the solver steps first.
-                if count + 1 < *in_step {
-                    let kept = &solver.state().kept;
-                    ledger.unit(unit(
-                        name,
-                        (done, total),
-                        &[
-                            (x_key(step), Values::F32(&canvas.data)),
-                            (kept_key(step), Values::F64(kept)),
-                            (sum_key(done), Values::F32(&noise.data)),
-                        ],
-                    ))?;
-                }
-                tell(observe, Phase::Diffuse, done, total)?;
-                if let Some(place) = frame.inside(rect).filter(|_| self.previews && grid.len() > 1) {
-                    let part = |data| Canvas { size: rect.size, channels: canvas.channels, data };
-                    let (x, eps) = (part(frame.crop(canvas, rect)), part(eps));
-                    let whole = Rect::new(0, 0, rect.size);
-                    let preview =
-                        StepPreview::new((&x, &eps), whole, (place.x, place.y), solver.sigma_at(step));
-                    tell_step(observe, (step, evaluations), preview)?;
-                }
-            }
-            let noise = frame.fold(noise);
-            let preview = if self.previews {
-                StepPreview::new((canvas, &noise), *part, (part.x, part.y), solver.sigma_at(step))
-            } else {
-                None
-            };
-            tell_step(observe, (step, evaluations), preview)?;
-            solver.step(step, &mut canvas.data, &noise.data);
-            let kept = &solver.state().kept;
-            ledger.unit(unit(
-                name,
-                (done, total),
-                &[(x_key(step + 1), Values::F32(&canvas.data)), (kept_key(step + 1), Values::F64(kept))],
-            ))?;
-        }
-        Ok(())
+        let (after, _) = self.tiles.needed(solver.evaluations(), needed);
+        let steps = Steps::new(self, diffusion, canvas, &solver, &after, kept);
+        steps.run(&after, observe).await
     }
-}
 
-fn unit<'a>(of: &'a str, (done, total): (usize, usize), values: &'a [(String, Values<'a>)]) -> Unit<'a> {
-    Unit { of, phase: Phase::Diffuse, done, total, sums: &[], picture: None, values }
-}
-
-/// The step of the tile after `done` of them, where each step has so many as `counts` says, and how many of
-/// the step's are done.
-fn place(counts: &[usize], done: usize) -> (usize, usize) {
-    let (mut step, mut within) = (0, done);
-    while counts.get(step).is_some_and(|count| within >= *count) {
-        within -= counts[step];
-        step += 1;
-    }
-    (step, within)
-}
-
-fn finite(values: &[f32]) -> bool {
-    values.iter().all(|v| v.is_finite())
-}
-
-/// One tile at one step.
-struct Tile<'a> {
-    redraw: &'a Redraw<'a>,
-    canvas: &'a Canvas,
-    rect: Rect,
-    t: f32,
-}
-
-impl Tile<'_> {
-    /// Its predicted noise, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
-    async fn noise(&self, diffusion: &Diffusion) -> Result<Vec<f32>, Error> {
-        let Self { redraw, canvas, rect, t } = self;
-        let Redraw { backend, settings, conditioning, hint, tiles, .. } = redraw;
+    /// The predicted noise of the tile `rect` at timestep `t`, `[4, h, w]`, guided away from the negative prompt:
+    /// `u + w·(c − u)`.
+    pub(crate) async fn noise(
+        &self,
+        diffusion: &Diffusion,
+        canvas: &Canvas,
+        rect: Rect,
+        t: f32,
+    ) -> Result<Vec<f32>, Error> {
+        let Self { backend, settings, conditioning, hint, tiles, .. } = self;
         let frame = tiles.frame();
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let dtype = diffusion.dtype;
-        let (left, top) = frame.corner(*rect);
-        let text = conditioning.at(frame, tiles.numbered(), *rect).cast(FloatDType::from(dtype));
+        let (left, top) = frame.corner(rect);
+        let text = conditioning.at(frame, tiles.numbered(), rect).cast(FloatDType::from(dtype));
         // Without guidance the negative prompt has no say, and its half of the work falls away.
         let guided = settings.condition_scale != 1.0;
         let (batch, text) = if guided { (2, text) } else { (1, text.narrow(0, 1, 1)) };
-        let x = backend.tensor(frame.crop(canvas, *rect), [1, canvas.channels, h, w], dtype);
+        let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], dtype);
         let control = if settings.controlnet_scale > 0.0 {
             let factor = i64::from(diffusion.vae.factor() as u32);
             let pixels = rect.size.times(factor as u32);
@@ -200,15 +92,15 @@ impl Tile<'_> {
             let prompt_only = guided && settings.control_mode == ControlMode::Controlnet;
             let residuals = if prompt_only {
                 let text = text.clone().narrow(0, 1, 1);
-                diffusion.controlnet.forward(x.clone(), hint, *t, &text).after_nothing()
+                diffusion.controlnet.forward(x.clone(), hint, t, &text).after_nothing()
             } else {
-                diffusion.controlnet.forward(x.clone().repeat_dim(0, batch), hint, *t, &text)
+                diffusion.controlnet.forward(x.clone().repeat_dim(0, batch), hint, t, &text)
             };
             Some(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
         } else {
             None
         };
-        let eps: Tensor<4> = diffusion.unet.forward(x.repeat_dim(0, batch), *t, &text, control);
+        let eps: Tensor<4> = diffusion.unet.forward(x.repeat_dim(0, batch), t, &text, control);
         let mut values = read(eps).await?;
         if guided {
             let (negative, positive) = values.split_at(canvas.channels * h * w);

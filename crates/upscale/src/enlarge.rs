@@ -11,7 +11,7 @@ use crate::device::Backend;
 use crate::event::tell;
 use crate::journal::{Ledger, Unit};
 use crate::models::read;
-use crate::{Error, Models, Observer, Phase, Settings};
+use crate::{Error, Models, Observer, Phase, Settings, Team};
 
 /// The built-in network for factors up to 2.
 const LITE_X2: &[u8] = include_bytes!("../assets/lite_x2.safetensors");
@@ -138,17 +138,20 @@ pub struct Enlarging<'a> {
     pub bgr: bool,
     /// Where copies are kept.
     pub scratch: &'a StoreKind,
+    /// Who computes.
+    pub team: &'a Team,
 }
 
 impl<'a> Enlarging<'a> {
     /// With the enlarger of `models`.
-    pub fn new(models: &'a Models, settings: &Settings, scratch: &'a StoreKind) -> Self {
+    pub fn new(models: &'a Models, settings: &Settings, scratch: &'a StoreKind, team: &'a Team) -> Self {
         Self {
             backend: &models.backend,
             enlarger: &models.enlarger,
             wrap: Wrap::from(settings.seamless),
             bgr: settings.upscaler_bgr,
             scratch,
+            team,
         }
     }
 
@@ -215,7 +218,7 @@ impl<'a> Enlarging<'a> {
             let mut target = ledger.begin(name, size)?;
             resize_wrapped(&rgb, &mut target, Filter::Lanczos3, self.wrap)?;
             ledger.complete(name, &mut target, Phase::Enlarge, &[])?;
-            tell(observe, Phase::Enlarge, 1, 1)?;
+            self.team.agree(tell(observe, Phase::Enlarge, 1, 1))?;
             return Ok(target);
         };
         let scale = network.scale() as u32;
@@ -224,27 +227,33 @@ impl<'a> Enlarging<'a> {
         let tiles: Vec<Rect> = grid.iter().filter(|tile| tile.meets(seen)).collect();
         let large_size = source.size().times(scale);
         let large_name = if large_size == size { name.to_owned() } else { format!("{name}.large") };
-        let (mut large, _, mut sums) = ledger.partial_picture(&large_name, large_size)?;
+        let (mut large, mut sums) = ledger.partial_picture(&large_name, large_size)?;
         sums.truncate(whole_parts(&large, tiles.iter().map(|core| core.times(scale)), &sums)?);
-        for (index, core) in tiles.iter().enumerate().skip(sums.len()) {
-            let kept = self.tile(network, source, *core).await?;
-            if kept.data.iter().any(|v| !v.is_finite()) {
-                return Err(Error::NotFinite { phase: Phase::Enlarge, tile: index + 1 });
-            }
-            large.write(core.x * scale, core.y * scale, &kept)?;
-            if ledger.is_kept() {
-                sums.push(large.checksum(core.times(scale))?);
-            }
-            ledger.unit(Unit {
-                of: &large_name,
-                phase: Phase::Enlarge,
-                done: index + 1,
-                total: tiles.len(),
-                sums: &sums,
-                picture: Some(&mut large),
-                values: &[],
-            })?;
-            tell(observe, Phase::Enlarge, index + 1, tiles.len())?;
+        for round in self.team.rounds(sums.len()..tiles.len()) {
+            let own = match self.team.mine(&round) {
+                Some(index) => self.tile(network, source, tiles[index], index).await,
+                None => Ok(Vec::new()),
+            };
+            let enlarged = self.team.share_f32(own)?;
+            let mut take = |index: usize, data| {
+                let core = tiles[index].times(scale);
+                large.write(core.x, core.y, &Planes::new(core.size, 3, data))?;
+                if ledger.is_kept() {
+                    sums.push(large.checksum(core)?);
+                }
+                ledger.unit(Unit {
+                    of: &large_name,
+                    phase: Phase::Enlarge,
+                    done: index + 1,
+                    total: tiles.len(),
+                    sums: &sums,
+                    picture: Some(&mut large),
+                    values: &[],
+                })?;
+                tell(observe, Phase::Enlarge, index + 1, tiles.len())
+            };
+            let taken = round.zip(enlarged).try_for_each(|(index, data)| take(index, data));
+            self.team.agree(taken)?;
         }
         if large.size() == size {
             ledger.complete(name, &mut large, Phase::Enlarge, &[])?;
@@ -257,8 +266,14 @@ impl<'a> Enlarging<'a> {
         Ok(target)
     }
 
-    /// The tile `core` of `source`, enlarged.
-    async fn tile(&self, network: &Esrgan, source: &Raster, core: Rect) -> Result<Planes, Error> {
+    /// The `index`th tile, `core` of `source`, enlarged.
+    async fn tile(
+        &self,
+        network: &Esrgan,
+        source: &Raster,
+        core: Rect,
+        index: usize,
+    ) -> Result<Vec<f32>, Error> {
         let reach = network.reach();
         // As far as the picture goes on a flat axis, as far as the network sees on a circular one.
         let axis = |start: u32, length: u32, side: u32, wraps: bool| {
@@ -278,7 +293,11 @@ impl<'a> Enlarging<'a> {
         let output = network.forward(self.backend.tensor(swapped(planes).data, dims, DType::F32));
         let scale = network.scale() as u32;
         let output = swapped(Planes::new(seen.times(scale), 3, read(output).await?));
-        Ok(output.crop(left * scale, top * scale, core.size.times(scale)))
+        let kept = output.crop(left * scale, top * scale, core.size.times(scale)).data;
+        if kept.iter().any(|v| !v.is_finite()) {
+            return Err(Error::NotFinite { phase: Phase::Enlarge, tile: index + 1 });
+        }
+        Ok(kept)
     }
 }
 

@@ -73,6 +73,17 @@ pub enum Error {
         /// The input.
         input: clarifier_tile::Size,
     },
+    /// Another process of the team failed, and this one with it.
+    #[error("rank {rank}: {message}")]
+    Elsewhere {
+        /// Which, from 0.
+        rank: usize,
+        /// In its words.
+        message: String,
+    },
+    /// What connects the processes of the team failed.
+    #[error("the connection between the processes failed: {0}")]
+    Link(String),
     /// The device gave up.
     #[error(
         "the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)"

@@ -91,17 +91,26 @@ impl Frame {
     ///
     /// # Panics
     /// If `given` is not of the area's size.
-    pub fn fold(&self, given: Canvas) -> Canvas {
+    pub fn fold(&self, mut given: Canvas) -> Canvas {
+        let channels = given.channels;
+        let data = self.fold_part(&mut given, Rect::new(0, 0, self.core));
+        Canvas { size: self.core, channels, data }
+    }
+
+    /// The part `rect` of [`Self::fold`], `[channels, height, width]`; whole rows. If it is all, it may be taken from `given`.
+    pub(crate) fn fold_part(&self, given: &mut Canvas, rect: Rect) -> Vec<f32> {
         assert_eq!(given.size, self.area());
+        assert_eq!((rect.x, rect.size.width), (0, self.core.width), "whole rows");
         if self.margin == (0, 0) {
-            return given;
+            return given.lift(rect);
         }
         let (columns, rows) = self.folds();
-        let mut folded = Canvas::zeros(self.core, given.channels);
+        let rows = &rows[rect.y as usize..rect.bottom() as usize];
+        let mut folded = vec![0.0; given.channels * rect.size.area() as usize];
         let width = given.size.width as usize;
         let planes = given.data.chunks_exact(given.size.area() as usize);
-        for (into, plane) in folded.data.chunks_exact_mut(self.core.area() as usize).zip(planes) {
-            for (into, down) in into.chunks_exact_mut(self.core.width as usize).zip(&rows) {
+        for (into, plane) in folded.chunks_exact_mut(rect.size.area() as usize).zip(planes) {
+            for (into, down) in into.chunks_exact_mut(rect.size.width as usize).zip(rows) {
                 for (into, across) in into.iter_mut().zip(&columns) {
                     for (y, wy) in down {
                         *into += across.iter().map(|(x, wx)| wy * wx * plane[y * width + x]).sum::<f32>();

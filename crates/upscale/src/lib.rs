@@ -32,8 +32,11 @@ mod schedule;
 pub mod selftest;
 mod settings;
 mod solver;
+mod split;
 mod stage;
 mod stages;
+mod steps;
+mod team;
 mod text;
 mod tiles;
 
@@ -64,5 +67,6 @@ pub use settings::{
 };
 pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};
+pub use team::{Link, Team};
 pub use text::embed;
 pub use tiles::StepTiles;

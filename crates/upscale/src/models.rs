@@ -164,7 +164,7 @@ impl Diffusion {
             return misfit("the ControlNet is made for another UNet than the checkpoint's");
         }
         if self.vae.config.latent_channels != unet.in_channels || self.vae.factor() != 8 {
-            return misfit("the VAE's latents are not those of Stable Diffusion 1.x");
+            return misfit("the VAE's latents are not those that the checkpoint's UNet redraws");
         }
         Ok(())
     }

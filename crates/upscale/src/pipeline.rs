@@ -17,7 +17,7 @@ use crate::mask::Mask;
 use crate::preview::previews;
 use crate::stage::StageRun;
 use crate::{
-    Conditioning, Diffusion, Error, Event, Models, Observer, Settings, Stage, TilePrompts, embed,
+    Conditioning, Diffusion, Error, Event, Models, Observer, Settings, Stage, Team, TilePrompts, embed,
     noise_from_file, stages,
 };
 
@@ -41,8 +41,11 @@ pub struct Job {
     /// Where it is kept what an interrupted run needs to go on, if anywhere: a run that finds a record of itself there
     /// goes on from it, to the same bytes.
     pub journal: Option<Journal>,
-    /// Whether [`Event::Step`] has a preview.
+    /// Whether [`Event::Step`] has a preview; not in a team.
     pub step_previews: bool,
+    /// The processes that do the run together, each with the same input and settings. Rank 0 alone has the journal and gets
+    /// the result.
+    pub team: Team,
 }
 
 impl Job {
@@ -58,6 +61,7 @@ impl Job {
             previews: false,
             journal: None,
             step_previews: false,
+            team: Team::alone(),
         }
     }
 }
@@ -114,7 +118,7 @@ pub fn output_part(input: Size, settings: &Settings, region: Option<Rect>) -> Re
 }
 
 /// Enlarge `input` into `output`, whose size must be that of [`output_part`] and whose channels must be
-/// the input's.
+/// the input's. Of a team only rank 0's is filled and looked at.
 ///
 /// # Errors
 /// [`Error`]; then `output` holds no result.
@@ -131,8 +135,11 @@ pub async fn upscale(
 ) -> Result<Report, Error> {
     settings.validate()?;
     let part = output_part(input.size(), settings, job.region)?;
-    assert_eq!(output.size(), part.size, "the result's size");
-    assert_eq!(output.channels(), input.channels(), "the input's channels");
+    let team = &job.team;
+    if team.leads() {
+        assert_eq!(output.size(), part.size, "the result's size");
+        assert_eq!(output.channels(), input.channels(), "the input's channels");
+    }
     let wrap = Wrap::from(settings.seamless);
     let source = source(input, settings, wrap, &job.scratch)?;
     let size = output_size(input.size(), settings);
@@ -162,16 +169,18 @@ pub async fn upscale(
     };
     let mut run = StageRun::new(settings, job, &plan, redrawn.unwrap_or(part), conditioning);
     run.prepare(models);
-    let mut ledger = ledger(models, input, settings, job, redrawn.and(plan.first()))?;
+    let own = ledger(models, input, settings, job, redrawn.and(plan.first()));
+    let mut ledger = Ledger::of_team(own, team)?;
     run.resume(&models.backend, &ledger)?;
-    if let (Some("f32"), Some(diffusion)) = (ledger.precision(), &mut models.diffusion)
+    if let (Some("f32"), Some(diffusion)) = (ledger.precision()?.as_deref(), &mut models.diffusion)
         && diffusion.precision() != "f32"
     {
         diffusion.reload(&models.backend, observe).await?;
     }
-    if let Some(At { stage, stages, phase, done, total }) = ledger.at() {
-        tell_of(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })?;
-    }
+    let told = ledger.at().map_or(Ok(()), |At { stage, stages, phase, done, total }| {
+        tell_of(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })
+    });
+    team.agree(told)?;
     let sizes: Vec<Size> = plan.iter().map(|stage| stage.to).collect();
     let (first, mut picture) = match ledger.result(&sizes)? {
         Some((last, picture)) => (last + 1, Some(picture)),
@@ -179,18 +188,17 @@ pub async fn upscale(
     };
     if first == plan.len()
         && let Some(picture) = &picture
-        && job.previews
         && job.region.is_none()
     {
-        previews(picture, settings, observe)?;
+        team.agree(shown(picture, settings, job, observe))?;
     }
     for (index, stage) in plan.iter().enumerate().skip(first) {
-        announce(observe, (index, plan.len()), stage)?;
+        team.agree(announce(observe, (index, plan.len()), stage))?;
         let before = picture.as_ref().unwrap_or(&source);
         let after = run.stage(models, before, index, stage, &mut ledger, observe).await?;
         // Of a part, most tiles were never computed.
-        if job.previews && job.region.is_none() {
-            previews(&after, settings, observe)?;
+        if job.region.is_none() {
+            team.agree(shown(&after, settings, job, observe))?;
         }
         picture = Some(after);
     }
@@ -200,7 +208,7 @@ pub async fn upscale(
     let kept = match mask {
         Some(mask) if redrawn.is_some() => {
             // What the enlarger alone makes of the input.
-            let enlarging = Enlarging::new(models, settings, &job.scratch);
+            let enlarging = Enlarging::new(models, settings, &job.scratch, team);
             let mut plain: Option<Raster> = None;
             ledger.set_stage(None);
             for (index, stage) in plain_plan.iter().enumerate() {
@@ -215,7 +223,8 @@ pub async fn upscale(
         _ => None,
     };
     let kept = kept.as_ref().map(|(plain, mask)| (plain, mask));
-    Finish { input, picture: &picture, kept, part, sharpen, wrap }.write(output, &job.scratch)?;
+    let finish = Finish { input, picture: &picture, kept, part, sharpen, wrap };
+    team.agree(if team.leads() { finish.write(output, &job.scratch) } else { Ok(()) })?;
     Ok(Report { seed: job.seed, stages: plan.len(), diffusion: redrawn.is_some() })
 }
 
@@ -238,6 +247,11 @@ fn ledger(
     };
     let identity = identity(journal, models, input, settings, job, noise.as_deref())?;
     Ok(Ledger::open(journal, &job.scratch, identity)?)
+}
+
+/// Show the tiles of a stage's result to those who asked for them.
+fn shown(picture: &Raster, settings: &Settings, job: &Job, observe: Observer<'_>) -> Result<(), Error> {
+    if job.previews { previews(picture, settings, observe) } else { Ok(()) }
 }
 
 fn tell_of(observe: Observer<'_>, event: Event) -> Result<(), Error> {

@@ -14,6 +14,7 @@ mod sde;
 mod timesteps;
 mod unipc;
 
+use clarifier_tile::Rect;
 use combination::{Evaluation, MOST_KEPT, alpha};
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +170,13 @@ impl Solver {
             *x = next as f32;
         }
         self.state.done += 1;
+    }
+
+    /// The same for a part of its canvas, before the first evaluation.
+    pub(crate) fn on(&self, part: Rect) -> Self {
+        let whole = self.noise.area;
+        let area = Rect::new(whole.x + part.x, whole.y + part.y, part.size);
+        Self { noise: StepNoise { area, ..self.noise }, state: SolverState::default(), ..self.clone() }
     }
 
     /// Where it is.

@@ -8,6 +8,7 @@ use crate::device::Backend;
 use crate::enlarge::Enlarging;
 use crate::journal::{JournalError, Ledger};
 use crate::lock::{Lows, REACH};
+use crate::team::{from_bytes, to_bytes};
 use crate::tiles::StepTiles;
 use crate::{
     Canvas, Conditioning, Diffusion, Error, HintSource, Job, Models, Observer, Phase, Redraw, Settings,
@@ -112,7 +113,7 @@ impl<'a> StageRun<'a> {
             } else {
                 Needed { guess: part, latents: part, start: part }
             };
-            let enlarging = Enlarging::new(models, self.settings, &self.job.scratch);
+            let enlarging = Enlarging::new(models, self.settings, &self.job.scratch, &self.job.team);
             part = enlarging.source(stage.from, work, needed.guess);
             list.push(needed);
         }
@@ -145,7 +146,7 @@ impl<'a> StageRun<'a> {
         let (needed, work) = (self.needed[index], self.work_size(stage));
         let name = |what: &str| format!("{index}.{what}");
         ledger.set_stage(Some((index, self.plan.len())));
-        let enlarging = Enlarging::new(models, self.settings, &self.job.scratch);
+        let enlarging = Enlarging::new(models, self.settings, &self.job.scratch, &self.job.team);
         let mut made = name("guess");
         let mut picture = enlarging.run_kept(before, work, needed.guess, (ledger, &made), observe).await?;
         let backend = models.backend.clone();
@@ -181,6 +182,18 @@ impl<'a> StageRun<'a> {
         Ok(picture)
     }
 
+    /// Measure the statistics on the first guess.
+    async fn measure(
+        &mut self,
+        backend: &Backend,
+        diffusion: &Diffusion,
+        guess: &Raster,
+    ) -> Result<Vec<f32>, Error> {
+        let (tile, kind) = (self.settings.vae_tile, self.settings.vae_statistics);
+        self.statistics = Statistics::measure(backend, diffusion, guess, tile, kind).await?;
+        self.statistics.to_values().await
+    }
+
     /// The diffusion half: `guess` redrawn.
     async fn redraw(
         &mut self,
@@ -191,6 +204,7 @@ impl<'a> StageRun<'a> {
         observe: Observer<'_>,
     ) -> Result<Raster, Error> {
         let (settings, scratch, needed) = (self.settings, &self.job.scratch, self.needed[index]);
+        let team = &self.job.team;
         let name = |what: &str| format!("{index}.{what}");
         let (encoded, latents, decoded) = (name("encoded"), name("latents"), name("decoded"));
         if let Some(picture) = ledger.picture(&decoded, guess.size())? {
@@ -198,15 +212,20 @@ impl<'a> StageRun<'a> {
         }
         let divided = self.plan.iter().any(|stage| self.autoencoder(stage).is_divided());
         if index == 0 && divided && !self.statistics.is_measured() {
-            let kind = settings.vae_statistics;
-            let measured = Statistics::measure(backend, diffusion, &guess, settings.vae_tile, kind);
-            self.statistics = measured.await?;
+            // By one for all: another kind of GPU would measure others.
+            let values =
+                if team.leads() { self.measure(backend, diffusion, &guess).await } else { Ok(Vec::new()) };
+            let values = from_bytes(&team.told(|| values.map(|values| to_bytes(&values)))?);
+            if !team.leads() {
+                let lost = || Error::Link("the statistics did not arrive".into());
+                self.statistics = Statistics::from_values(backend, &values).ok_or_else(lost)?;
+            }
             if ledger.is_kept() {
-                ledger.keep(STATISTICS, &self.statistics.to_values().await?, Phase::Enlarge, &[])?;
+                ledger.keep(STATISTICS, &values, Phase::Enlarge, &[])?;
             }
         }
         let mut autoencoder = self.autoencoder(stage);
-        autoencoder.statistics = self.statistics.clone();
+        (autoencoder.statistics, autoencoder.team) = (self.statistics.clone(), team.clone());
         let (solver, tiles) = (self.solver(stage), self.tiles(stage));
         let (area, channels) = (tiles.frame().core(), diffusion.vae.config.latent_channels);
         let count = Some(channels * area.area() as usize);
@@ -260,7 +279,8 @@ impl<'a> StageRun<'a> {
                         }
                     }
                     let previews = self.job.step_previews;
-                    let redraw = Redraw { backend, settings, conditioning, hint, tiles: &tiles, previews };
+                    let tiles = &tiles;
+                    let redraw = Redraw { backend, settings, conditioning, hint, tiles, previews, team };
                     let after = autoencoder.cover(needed.latents);
                     let kept = (&mut *ledger, &*latents);
                     redraw.run_kept(diffusion, &mut canvas, solver, after, kept, observe).await?;

@@ -52,6 +52,17 @@ extern "C" {
 
     #[wasm_bindgen(js_namespace = console, js_name = error)]
     pub fn log_error(text: &str);
+
+    #[wasm_bindgen(js_name = postMessage)]
+    fn post_message(message: &JsValue);
+}
+
+/// Tell the page what the engine breaks down of: afterwards nobody can ask.
+pub fn say_panic(message: &str) {
+    let event = serde_json::json!({ "event": { "event": "panic", "message": message } });
+    if let Ok(event) = js_sys::JSON::parse(&event.to_string()) {
+        post_message(&event);
+    }
 }
 
 fn place(at: u64) -> Place {

@@ -60,12 +60,12 @@ pub fn cancel() {
 
 /// What `work` gives, or that it was cancelled: at once where it waits for a GPU, which may have much to
 /// do still, else at the next event.
-pub async fn cancellable<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub async fn cancellable<T, E: From<Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let mut work = pin!(work);
     CANCELLED.set(false);
     poll_fn(|context| {
         if CANCELLED.get() {
-            return Poll::Ready(Err(Error::Cancelled));
+            return Poll::Ready(Err(Error::Cancelled.into()));
         }
         WAITING.set(Some(context.waker().clone()));
         work.as_mut().poll(context)

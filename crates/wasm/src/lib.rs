@@ -5,6 +5,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod browser;
+mod check;
 mod constructors;
 mod engine;
 mod folder;
@@ -35,7 +36,11 @@ fn failed(error: impl std::fmt::Display) -> JsError {
 #[wasm_bindgen(start)]
 pub fn start() {
     constructors::call();
-    std::panic::set_hook(Box::new(|panic| browser::log_error(&panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| {
+        let said = panic.to_string();
+        browser::log_error(&said);
+        browser::say_panic(&said);
+    }));
 }
 
 /// The command `describe`, as JSON.
@@ -49,6 +54,18 @@ pub fn describe() -> String {
 #[wasm_bindgen]
 pub async fn models(choice: String, files: Array, ids: Vec<String>, tell: Function) -> Answer<String> {
     InTurns::new(models::choose(&choice, &files, &ids, &tell)).await
+}
+
+/// The command `check`, of `{ device, quick, fault, name, software }`, JSON; what is found is told by events.
+#[wasm_bindgen]
+pub async fn check(wanted: String, tell: Function) -> Answer<()> {
+    InTurns::new(check::check(&wanted, &tell)).await
+}
+
+/// The command `report`: of `{ quick, browser, parts }`, JSON in and out.
+#[wasm_bindgen]
+pub fn report(heard: &str) -> Answer<String> {
+    check::report(heard)
 }
 
 /// Open files of the engine's own folder (`web/worker/folder.js`), the first time all that there are.

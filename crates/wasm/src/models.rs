@@ -89,7 +89,7 @@ fn sources(files: &Array, ids: &[String]) -> Vec<Source> {
     sources
 }
 
-async fn backend(device: DeviceChoice) -> Answer<Backend> {
+pub async fn backend(device: DeviceChoice) -> Answer<Backend> {
     let started = ENGINE.with_borrow(|engine| {
         engine.backends.iter().find(|(choice, _)| *choice == device).map(|(_, backend)| backend.clone())
     });

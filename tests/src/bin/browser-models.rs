@@ -1,10 +1,11 @@
 //! What the tests of the page need of the engine: `browser-models FOLDER` writes the files of weights that they
-//! choose, `browser-models --full FOLDER` those of SD 1.5's true sizes (2.9 GB), `browser-models --describe` prints
-//! the description of the settings.
+//! choose, `browser-models --full FOLDER` those of SD 1.5's true sizes (2.9 GB), `browser-models --narrow FOLDER` a
+//! diffusers folder of networks so narrow that a gigapixel takes hours, `browser-models --describe` prints the description of the
+//! settings.
 
 use std::path::PathBuf;
 
-use clarifier_tests::models::{ldm_entries, ldm_entries_full};
+use clarifier_tests::models::{Scale, ldm_entries, ldm_entries_full, write_diffusers};
 use clarifier_tests::weights::{Entry, Stored, write_safetensors};
 
 /// Width of the text that the fixtures' tiny networks take, and of what their text encoder has inside.
@@ -38,7 +39,12 @@ fn main() {
         return;
     }
     let full = what == "--full";
-    let folder = PathBuf::from(if full { std::env::args_os().nth(2).expect("a folder") } else { what });
+    let folder = || PathBuf::from(std::env::args_os().nth(2).expect("a folder"));
+    if what == "--narrow" {
+        write_diffusers(&folder(), Scale::Narrow, Stored::F16);
+        return;
+    }
+    let folder = if full { folder() } else { what.into() };
     let entries: fn(&str) -> Vec<Entry> = if full { ldm_entries_full } else { widened };
     let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(entries).collect();
     write_safetensors(&folder.join("checkpoint.safetensors"), &checkpoint, Stored::F16);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clarifier_upscale::device::AdapterInfo;
 use clarifier_upscale::known_bad::{Instead, matches};
-use clarifier_upscale::selftest::{AdapterReport, CaseResult, Report, Verdict, apis, table};
+use clarifier_upscale::selftest::{AdapterReport, CaseResult, Report, Verdict, apis, heading, table};
 
 use crate::Outcome;
 use watch::{End, Watched, watch};
@@ -37,7 +37,7 @@ pub fn command() -> Command {
                 .help("How long a device may take"),
         )
         .arg(Arg::new("quick").long("quick").action(ArgAction::SetTrue).help(
-            "Only small and awkward shapes, and no recipe on software adapters: seconds for each device",
+            "Only small and awkward shapes, and a small recipe on software adapters: seconds, a minute or two there",
         ))
         .arg(option("kernel", "PATTERN").help("Only kernels of this name; * stands for any text"))
         .arg(
@@ -65,7 +65,7 @@ impl Target {
     }
 
     fn name(&self) -> String {
-        AdapterReport::new(self.adapter.clone(), Vec::new()).name()
+        AdapterReport::new(self.adapter.clone(), Vec::new()).name
     }
 
     fn is(&self, number: usize, wanted: &str) -> bool {
@@ -101,12 +101,12 @@ pub fn run(arguments: &ArgMatches) -> Result<Outcome> {
     if let Some(id) = text("child") {
         return child::test(&id, &work);
     }
-    let (mut targets, mut reports) = targets();
+    let (mut targets, mut failed) = targets();
     let wanted = text("device");
     if let Some(wanted) = &wanted {
         let mut number = 0..;
         targets.retain(|target| number.next().is_some_and(|number| target.is(number, wanted)));
-        reports.retain(|_| false);
+        failed.clear();
         if targets.is_empty() {
             bail!("--device {wanted}: there is no such device; `clarifier devices` lists them");
         }
@@ -114,24 +114,24 @@ pub fn run(arguments: &ArgMatches) -> Result<Outcome> {
     if let Some(file) = arguments.get_one::<PathBuf>("candidate") {
         return candidate::measure(file, &targets, &work);
     }
-    for report in &reports {
-        println!("{}", table(report));
+    let mut report = Report::new(work.quick, failed);
+    println!("{}", heading(&report));
+    for failed in &report.adapters {
+        println!("{}", table(failed));
     }
     for target in &targets {
         eprintln!("testing {}: {}", target.id, target.name());
-        let report = test(target, &work)?;
-        println!("{}", table(&report));
-        reports.push(report);
+        let tested = test(target, &work)?;
+        println!("{}", table(&tested));
+        report.adapters.push(tested);
     }
-    let (passed, all) = (reports.iter().filter(|report| report.passed()).count(), reports.len());
-    println!("{passed} of {all} devices compute right");
+    print!("{}", report.summary());
     if let Some(file) = arguments.get_one::<PathBuf>("json") {
-        let report = Report::new(work.quick, reports);
         let json = serde_json::to_string_pretty(&report).expect("plain data");
         std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))?;
         eprintln!("report: {}", file.display());
     }
-    Ok(if passed == all { Outcome::Done } else { Outcome::Failed })
+    Ok(if report.passed() { Outcome::Done } else { Outcome::Failed })
 }
 
 /// The adapters, numbered from 0, then the CPU; and what is to be said of drivers that cannot even list theirs.
@@ -143,8 +143,8 @@ fn targets() -> (Vec<Target>, Vec<AdapterReport>) {
             let target = |(n, adapter)| Target { id: format!("{api}:{n}"), adapter: Some(adapter) };
             targets.extend(adapters.into_iter().enumerate().map(target));
         } else {
-            let failure = format!("a driver of {api} {} while it listed its adapters", end.words(LISTING));
-            failures.push(AdapterReport { failure: Some(failure), ..AdapterReport::new(None, Vec::new()) });
+            let failure = format!("a driver {} while it listed its adapters", end.words(LISTING));
+            failures.push(AdapterReport::failed(&api, failure));
         }
     }
     targets.push(Target::cpu());

@@ -10,6 +10,9 @@ use clarifier_upscale::device::AdapterInfo;
 use clarifier_upscale::selftest::{CaseResult, Progress};
 use serde::{Deserialize, Serialize};
 
+/// How long a driver may take to be taken down, after all is computed.
+const TAKING_DOWN: Duration = Duration::from_secs(10);
+
 /// A line of a child's standard output.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,7 +100,7 @@ pub fn watch(arguments: &[String], timeout: Duration) -> Watched {
             }
         }
     });
-    let deadline = Instant::now() + timeout;
+    let mut deadline = Instant::now() + timeout;
     let mut finished = false;
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -109,7 +112,11 @@ pub fn watch(arguments: &[String], timeout: Duration) -> Watched {
                 heard.begun = None;
                 heard.cases.push(case);
             }
-            Ok(Line::Finished) => finished = true,
+            Ok(Line::Progress(Progress::Planned(_) | Progress::Working)) => {}
+            Ok(Line::Finished) => {
+                finished = true;
+                deadline = deadline.min(Instant::now() + TAKING_DOWN);
+            }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }

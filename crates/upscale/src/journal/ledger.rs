@@ -1,38 +1,24 @@
 //! A run's hand on its journal: what is done already, and what has been done just now.
 
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
-
-use clarifier_raster::{Channels, Depth, Folder, Raster, StoreKind};
+use clarifier_raster::{Raster, StoreKind};
 use clarifier_tile::Size;
 
 use super::identity::{Identity, check};
-use super::record::{At, NAME, Partial, Record, Whole};
+use super::kept::{KIND, Kept, PICTURE, bytes, store};
+use super::record::{At, NAME, Partial, Record};
 use super::values::{STATE, Values};
-use super::{Journal, JournalError};
-use crate::{Error, Phase};
-
-/// What pictures' stores' names begin with.
-pub const PICTURE: &str = "picture-";
+use super::{Journal, JournalError, spread};
+use crate::{Error, Phase, Team};
 
 /// Where a run's pictures are made and its progress is kept. Without a journal pictures are scratch and nothing is kept.
+///
+/// In a team rank 0 alone has it, and tells the others what it says; they make their pictures as scratch.
 pub(crate) struct Ledger {
     scratch: StoreKind,
+    team: Team,
+    /// Whether rank 0 keeps anything.
+    is_kept: bool,
     kept: Option<Kept>,
-}
-
-struct Kept {
-    folder: Arc<dyn Folder>,
-    clock: Rc<dyn Fn() -> Duration>,
-    interval: Duration,
-    record: Record,
-    /// When it was written last.
-    written: Duration,
-    /// Stores that no record names any more, to be removed as soon as that can be done.
-    leftover: Vec<String>,
-    /// The stage that is at work, from 0, and how many there are; none for what comes after them.
-    stage: Option<(usize, usize)>,
 }
 
 /// A unit of a phase that is done.
@@ -51,17 +37,18 @@ pub(crate) struct Unit<'a> {
     pub values: &'a [(String, Values<'a>)],
 }
 
-/// A working picture's pixels.
-const KIND: (Channels, Depth) = (Channels::Rgb, Depth::Sixteen);
-
-fn store(name: &str) -> String {
-    format!("{PICTURE}{name}")
-}
-
 impl Ledger {
     /// Of a run that keeps nothing.
     pub fn none(scratch: &StoreKind) -> Self {
-        Self { scratch: scratch.clone(), kept: None }
+        Self { scratch: scratch.clone(), team: Team::alone(), is_kept: false, kept: None }
+    }
+
+    /// What rank 0 has opened, for all of `team`.
+    pub fn of_team(opened: Result<Self, Error>, team: &Team) -> Result<Self, Error> {
+        let mut ledger = team.agree(opened)?;
+        ledger.is_kept = spread::flag(team, ledger.is_kept)?;
+        ledger.team = team.clone();
+        Ok(ledger)
     }
 
     /// Of a run with these dependencies, which goes on if there is a record of it.
@@ -90,22 +77,24 @@ impl Ledger {
         kept.leftover
             .retain(|name| (name.starts_with(PICTURE) || name.starts_with(STATE)) && !named.contains(name));
         kept.sweep();
-        Ok(Self { scratch: scratch.clone(), kept: Some(kept) })
+        Ok(Self { scratch: scratch.clone(), team: Team::alone(), is_kept: true, kept: Some(kept) })
     }
 
-    /// Whether anything is kept.
+    /// Whether anything is kept, by rank 0.
     pub fn is_kept(&self) -> bool {
-        self.kept.is_some()
+        self.is_kept
     }
 
-    /// Where the run stood when it was interrupted.
+    /// Where the run stood when it was interrupted, as rank 0 knows.
     pub fn at(&self) -> Option<At> {
         self.kept.as_ref()?.record.at
     }
 
     /// What UNet and ControlNet computed in by then.
-    pub fn precision(&self) -> Option<&str> {
-        self.kept.as_ref()?.record.precision.as_deref()
+    pub fn precision(&self) -> Result<Option<String>, Error> {
+        let own = || self.kept.as_ref()?.record.precision.clone();
+        let said = self.team.told(|| Ok(own().unwrap_or_default().into_bytes()))?;
+        Ok(String::from_utf8(said).ok().filter(|precision| !precision.is_empty()))
     }
 
     /// What they compute in from now on.
@@ -144,6 +133,17 @@ impl Ledger {
 
     /// A picture that is complete.
     pub fn picture(&self, name: &str, size: Size) -> Result<Option<Raster>, Error> {
+        self.spread(self.own_picture(name, size), size)
+    }
+
+    fn spread(&self, own: Result<Option<Raster>, Error>, size: Size) -> Result<Option<Raster>, Error> {
+        match self.is_kept {
+            true => spread::picture(&self.team, own, size, || self.begin("", size)),
+            false => own,
+        }
+    }
+
+    fn own_picture(&self, name: &str, size: Size) -> Result<Option<Raster>, Error> {
         let whole = self.kept.as_ref().and_then(|kept| kept.record.pictures.get(name));
         let Some(whole) = whole else { return Ok(None) };
         let damaged = |what: &str| JournalError::Damaged(format!("{} {what}", store(name)));
@@ -158,13 +158,14 @@ impl Ledger {
     }
 
     /// What there is of a picture that is being made, and the checksums of its parts; a new one if there is nothing.
-    pub fn partial_picture(&self, name: &str, size: Size) -> Result<(Raster, usize, Vec<u32>), Error> {
-        if let Some(partial) = self.partial(name)
-            && let Some(picture) = self.reopen(name, size)?
-        {
-            return Ok((picture, partial.done, partial.sums.clone()));
-        }
-        Ok((self.begin(name, size)?, 0, Vec::new()))
+    pub fn partial_picture(&self, name: &str, size: Size) -> Result<(Raster, Vec<u32>), Error> {
+        let own = match self.partial(name) {
+            Some(_) => self.reopen(name, size),
+            None => Ok(None),
+        };
+        let Some(picture) = self.spread(own, size)? else { return Ok((self.begin(name, size)?, Vec::new())) };
+        let own = || self.partial(name).map(|partial| partial.sums.clone());
+        Ok((picture, spread::numbers(&self.team, || own().unwrap_or_default())?))
     }
 
     fn partial(&self, name: &str) -> Option<&Partial> {
@@ -172,48 +173,95 @@ impl Ledger {
     }
 
     /// How many units of `name` are done.
-    pub fn done(&self, name: &str) -> usize {
-        self.partial(name).map_or(0, |partial| partial.done)
+    pub fn done(&self, name: &str) -> Result<usize, Error> {
+        let own = || self.partial(name).map_or(0, |partial| partial.done);
+        Ok(spread::numbers(&self.team, || vec![own() as u64])?[0] as usize)
+    }
+
+    /// The keys of what is kept beside `name`.
+    pub fn partial_keys(&self, name: &str) -> Result<Vec<String>, Error> {
+        let own = || self.partial(name).map(|partial| partial.values.keys().cloned().collect::<Vec<_>>());
+        let said = self.team.told(|| Ok(own().unwrap_or_default().join("\n").into_bytes()))?;
+        Ok(String::from_utf8_lossy(&said).lines().map(str::to_owned).collect())
     }
 
     /// `count` numbers kept beside what there is of `name`.
     pub fn partial_f32(&self, name: &str, key: &str, count: usize) -> Result<Option<Vec<f32>>, Error> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        let stored = self.partial(name).and_then(|partial| partial.values.get(key));
-        Ok(stored.map(|stored| stored.f32(&*kept.folder, Some(count))).transpose()?)
+        self.spread_f32(|kept| {
+            let stored = self.partial(name).and_then(|partial| partial.values.get(key));
+            Ok(stored.map(|stored| stored.f32(&*kept.folder, Some(count))).transpose()?)
+        })
     }
 
     /// Lists of `count` numbers likewise.
     pub fn partial_f64(&self, name: &str, key: &str, count: usize) -> Result<Option<Vec<Vec<f64>>>, Error> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        let stored = self.partial(name).and_then(|partial| partial.values.get(key));
-        Ok(stored.map(|stored| stored.f64(&*kept.folder, count)).transpose()?)
+        let own = || -> Result<Option<Vec<Vec<f64>>>, Error> {
+            let Some(kept) = &self.kept else { return Ok(None) };
+            let stored = self.partial(name).and_then(|partial| partial.values.get(key));
+            Ok(stored.map(|stored| stored.f64(&*kept.folder, count)).transpose()?)
+        };
+        if self.is_kept { spread::lists(&self.team, own()) } else { Ok(None) }
     }
 
     /// Numbers that are complete; `count` of them, if given.
     pub fn value(&self, name: &str, count: Option<usize>) -> Result<Option<Vec<f32>>, Error> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        let stored = kept.record.values.get(name);
-        Ok(stored.map(|stored| stored.f32(&*kept.folder, count)).transpose()?)
+        self.spread_f32(|kept| {
+            let stored = kept.record.values.get(name);
+            Ok(stored.map(|stored| stored.f32(&*kept.folder, count)).transpose()?)
+        })
+    }
+
+    /// Rank 0's numbers, at all.
+    fn spread_f32(
+        &self,
+        own: impl FnOnce(&Kept) -> Result<Option<Vec<f32>>, Error>,
+    ) -> Result<Option<Vec<f32>>, Error> {
+        let own = self.kept.as_ref().map_or(Ok(None), own).map(|own| own.map(|list| vec![list]));
+        if !self.is_kept {
+            return Ok(None);
+        }
+        Ok(spread::lists(&self.team, own)?.and_then(|mut lists| lists.pop()))
     }
 
     /// The last stage that is done, from 0, and its picture; `sizes` are those of all stages.
     pub fn result(&self, sizes: &[Size]) -> Result<Option<(usize, Raster)>, Error> {
+        let own = self.team.agree(self.own_result(sizes))?;
+        if !self.is_kept {
+            return Ok(None);
+        }
+        let index = own.as_ref().map_or(0, |(index, _)| 1 + *index as u64);
+        let index = spread::numbers(&self.team, || vec![index])?[0] as usize;
+        let Some(index) = index.checked_sub(1) else { return Ok(None) };
+        let picture = self.spread(Ok(own.map(|(_, picture)| picture)), sizes[index])?;
+        Ok(picture.map(|picture| (index, picture)))
+    }
+
+    fn own_result(&self, sizes: &[Size]) -> Result<Option<(usize, Raster)>, Error> {
         let result = self.kept.as_ref().and_then(|kept| kept.record.result.as_ref());
         let Some((index, name)) = result else { return Ok(None) };
         let damaged = || JournalError::Damaged(format!("{} is gone", store(name)));
         let size = sizes.get(*index).ok_or_else(damaged)?;
-        Ok(Some((*index, self.picture(name, *size)?.ok_or_else(damaged)?)))
+        Ok(Some((*index, self.own_picture(name, *size)?.ok_or_else(damaged)?)))
     }
 
-    /// A unit is done. It is written down if the last time was long enough ago.
+    /// Whether the last time that something was written is long enough ago; units are at `(done, total)`. All of a team
+    /// ask and get rank 0's answer.
+    pub fn is_due(&mut self, phase: Phase, (done, total): (usize, usize)) -> Result<bool, Error> {
+        let own = self.kept.as_mut().is_some_and(|kept| kept.is_due(phase, done, total));
+        if self.is_kept { spread::flag(&self.team, own) } else { Ok(own) }
+    }
+
+    /// A unit is done. Rank 0 writes it down if the last time was long enough ago.
     pub fn unit(&mut self, unit: Unit<'_>) -> Result<(), Error> {
+        let is_due = |kept: &mut Kept| kept.is_due(unit.phase, unit.done, unit.total);
+        if self.kept.as_mut().is_some_and(is_due) { self.save(unit) } else { Ok(()) }
+    }
+
+    /// Rank 0 writes this down.
+    pub fn save(&mut self, unit: Unit<'_>) -> Result<(), Error> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         let Unit { of, phase, done, total, sums, picture, values } = unit;
         kept.stand(phase, done, total);
-        if (kept.clock)().saturating_sub(kept.written) < kept.interval {
-            return Ok(());
-        }
         if let Some(picture) = picture {
             picture.flush()?;
         }
@@ -224,6 +272,7 @@ impl Ledger {
         for (key, values) in values {
             let stored = match old.remove(key) {
                 Some(stored) => stored,
+                None if matches!(values, Values::Same) => unreachable!("{key} was kept before"),
                 None => kept.store(*values)?,
             };
             partial.values.insert(key.clone(), stored);
@@ -240,6 +289,17 @@ impl Ledger {
         phase: Phase,
         instead_of: &[&str],
     ) -> Result<(), Error> {
+        let kept = self.own_complete(name, picture, phase, instead_of);
+        self.team.agree(kept)
+    }
+
+    fn own_complete(
+        &mut self,
+        name: &str,
+        picture: &mut Raster,
+        phase: Phase,
+        instead_of: &[&str],
+    ) -> Result<(), Error> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         kept.take(name, picture)?;
         kept.stand(phase, 1, 1);
@@ -249,6 +309,17 @@ impl Ledger {
 
     /// The numbers `name` are complete, and take the place of `instead_of`.
     pub fn keep(
+        &mut self,
+        name: &str,
+        values: &[f32],
+        phase: Phase,
+        instead_of: &[&str],
+    ) -> Result<(), Error> {
+        let kept = self.own_keep(name, values, phase, instead_of);
+        self.team.agree(kept)
+    }
+
+    fn own_keep(
         &mut self,
         name: &str,
         values: &[f32],
@@ -274,6 +345,18 @@ impl Ledger {
         phase: Phase,
         shared: &[&str],
     ) -> Result<(), Error> {
+        let kept = self.own_finish_stage(index, name, picture, phase, shared);
+        self.team.agree(kept)
+    }
+
+    fn own_finish_stage(
+        &mut self,
+        index: usize,
+        name: &str,
+        picture: &mut Raster,
+        phase: Phase,
+        shared: &[&str],
+    ) -> Result<(), Error> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         if !kept.record.pictures.contains_key(name) {
             kept.take(name, picture)?;
@@ -283,67 +366,5 @@ impl Ledger {
         kept.stand(phase, 1, 1);
         kept.forget(|other| other != name && !shared.contains(&other));
         Ok(kept.write()?)
-    }
-}
-
-/// Of a working picture.
-fn bytes(size: Size) -> u64 {
-    size.area() * (KIND.0.count() * KIND.1.bytes()) as u64
-}
-
-impl Kept {
-    fn stand(&mut self, phase: Phase, done: usize, total: usize) {
-        if let Some((stage, stages)) = self.stage {
-            self.record.at = Some(At { stage, stages, phase, done, total });
-        }
-    }
-
-    /// Enter a picture that is complete.
-    fn take(&mut self, name: &str, picture: &mut Raster) -> Result<(), Error> {
-        picture.flush()?;
-        let Size { width, height } = picture.size();
-        let whole = Whole { width, height, sum: picture.checksum(picture.area())? };
-        self.record.pictures.insert(name.to_owned(), whole);
-        self.record.partial = None;
-        Ok(())
-    }
-
-    fn forget(&mut self, is_needless: impl Fn(&str) -> bool) {
-        self.record.pictures.retain(|name, _| !is_needless(name));
-        self.record.values.retain(|name, _| !is_needless(name));
-    }
-
-    fn store(&mut self, values: Values<'_>) -> Result<super::values::Stored, JournalError> {
-        self.record.states += 1;
-        values.store(&*self.folder, format!("{STATE}{}", self.record.states))
-    }
-
-    /// All stores that the record names.
-    fn named(&self) -> Vec<String> {
-        let Record { pictures, values, partial, .. } = &self.record;
-        let partial_picture = partial.iter().map(|partial| store(&partial.of));
-        let partial_values = partial.iter().flat_map(|partial| partial.values.values());
-        let states = values.values().chain(partial_values).map(|stored| stored.store.clone());
-        pictures.keys().map(|name| store(name)).chain(partial_picture).chain(states).collect()
-    }
-
-    /// Write the record, and then remove what only the old one named.
-    fn write(&mut self) -> Result<(), JournalError> {
-        self.folder.replace(NAME, &self.record.to_bytes())?;
-        self.written = (self.clock)();
-        let named = self.named();
-        let ours = self.folder.names()?.into_iter();
-        self.leftover = ours
-            .filter(|name| (name.starts_with(PICTURE) || name.starts_with(STATE)) && !named.contains(name))
-            .collect();
-        self.sweep();
-        Ok(())
-    }
-
-    /// Remove what is left over. Where a store that is still open cannot be removed, it goes the next time.
-    fn sweep(&mut self) {
-        for name in std::mem::take(&mut self.leftover) {
-            let _ = self.folder.remove(&name);
-        }
     }
 }

@@ -5,16 +5,21 @@
 //! the stores that it names have been flushed. Hence a kill, a power cut or a full disk at any moment leaves either the old
 //! record with all that it names or the new one.
 //!
+//! In a team rank 0 has the folder. What is kept within a step is the noise of single tiles, whoever computed them; so a run
+//! goes on with any number of processes.
+//!
 //! | in the folder | what |
 //! | --- | --- |
 //! | `record` | what is done, and the names, lengths and checksums of: |
 //! | `picture-<stage>.<what>` | pictures, RGB in 16 bits: `guess` (and the network's `guess.large`), `decoded` (`area` for a circular one), `held`, `result` |
-//! | `state-<number>` | numbers: latents, what the sampler keeps, the sum over tiles so far; written once, never changed |
+//! | `state-<number>` | numbers: latents, what the sampler keeps, the noise of tiles; written once, never changed |
 
 mod identity;
+mod kept;
 mod ledger;
 mod record;
 mod room;
+mod spread;
 mod values;
 
 use std::fmt;
@@ -83,7 +88,7 @@ impl Journal {
     pub fn clear(folder: &dyn Folder) -> io::Result<()> {
         // First, so that it names nothing that is gone.
         folder.remove(record::NAME)?;
-        let ours = |name: &String| name.starts_with(ledger::PICTURE) || name.starts_with(values::STATE);
+        let ours = |name: &String| name.starts_with(kept::PICTURE) || name.starts_with(values::STATE);
         folder.names()?.iter().filter(|name| ours(name)).try_for_each(|name| folder.remove(name))
     }
 }

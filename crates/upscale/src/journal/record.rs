@@ -13,7 +13,7 @@ use crate::Phase;
 pub const NAME: &str = "record";
 const TITLE: &str = "clarifier journal ";
 /// To be raised whenever an older program would misunderstand.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// What is done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -134,7 +134,7 @@ mod tests {
                 assert!(read.is_err(), "bit {bit} of byte {at}");
             }
         }
-        let later = String::from_utf8(bytes).unwrap().replacen("journal 1", "journal 2", 1);
-        assert!(matches!(Record::from_bytes(later.as_bytes()), Err(JournalError::Version(v)) if v == "2"));
+        let later = String::from_utf8(bytes).unwrap().replacen("journal 2", "journal 3", 1);
+        assert!(matches!(Record::from_bytes(later.as_bytes()), Err(JournalError::Version(v)) if v == "3"));
     }
 }

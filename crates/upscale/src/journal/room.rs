@@ -4,13 +4,15 @@ use clarifier_raster::Wrap;
 use clarifier_tile::Size;
 
 use crate::autoencode::{FACTOR, latent_size};
-use crate::{Enlarger, Frame, Settings, Stage};
+use crate::{Enlarger, Frame, Settings, Stage, StepTiles};
 
 /// Of a working picture: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
-/// Of a canvas of 4 channels, for each latent: the canvas and the sum over tiles in f32, at most three of the sampler's in
-/// f64; all twice, since the new is written before the old is removed; and the encoded canvas.
-const BYTES_PER_LATENT: u64 = 2 * (4 * 4 + 4 * 4 + 3 * 4 * 8) + 4 * 4;
+/// Of a canvas of 4 channels, for each latent: the canvas in f32 and at most three of the sampler's in f64, twice, since
+/// the new is written before the old is removed; and the encoded canvas.
+const BYTES_PER_LATENT: u64 = 2 * (4 * 4 + 3 * 4 * 8) + 4 * 4;
+/// Of the noise of a tile, for each of its latents: 4 channels in f32.
+const BYTES_PER_TILE_LATENT: u64 = 4 * 4;
 /// Of a row of the decoder's tiles, for each pixel: the sums of RGB in f32, twice.
 const BYTES_PER_BAND_PIXEL: u64 = 2 * 3 * 4;
 /// Of the autoencoder's statistics: means and variances of 32 groups, for some 60 normalisations.
@@ -31,7 +33,11 @@ pub(crate) fn room(stage: &Stage, enlarger: &Enlarger, diffusion: bool, settings
     }
     let latents = latent_size(stage.to, FACTOR);
     let continued = Frame::new(latents, wrap, settings.tile_overlap).area();
-    let diffusing = before + guess + continued.area() * BYTES_PER_LATENT;
+    let tiles = StepTiles::new(latents, settings, 0).numbered().clone();
+    // Tiles that move are one more in each direction.
+    let tiles = if settings.tile_jitter { tiles.shifted((0.5, 0.5)) } else { tiles };
+    let noise = tiles.len() as u64 * tiles.tile().area() * BYTES_PER_TILE_LATENT;
+    let diffusing = before + guess + continued.area() * BYTES_PER_LATENT + noise;
     let circular = wrap != Wrap::NONE;
     let pixels = continued.times(FACTOR);
     let band =

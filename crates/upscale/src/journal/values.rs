@@ -26,6 +26,8 @@ pub enum Values<'a> {
     F32(&'a [f32]),
     /// One list after the other.
     F64(&'a [Vec<f64>]),
+    /// What was kept before under the same key.
+    Same,
 }
 
 impl Values<'_> {
@@ -33,6 +35,7 @@ impl Values<'_> {
         match self {
             Self::F32(values) => 4 * values.len() as u64,
             Self::F64(lists) => lists.iter().map(|list| 8 * list.len() as u64).sum(),
+            Self::Same => 0,
         }
     }
 
@@ -54,6 +57,7 @@ impl Values<'_> {
                     take(&bytes)?;
                 }
             }
+            Self::Same => {}
         }
         Ok(())
     }

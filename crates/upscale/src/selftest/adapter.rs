@@ -24,8 +24,13 @@ impl Opened {
 
     /// A device that runs already (in a page, where none can be started twice).
     pub async fn running(backend: Backend) -> Self {
+        // As burn asks for one.
+        let preferred = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
         let adapter = match &backend.adapter {
-            Some(_) => instance(wgpu::Backends::all()).request_adapter(&Default::default()).await.ok(),
+            Some(_) => instance(wgpu::Backends::all()).request_adapter(&preferred).await.ok(),
             None => None,
         };
         let f16 = backend.adapter.as_ref().is_some_and(|adapter| adapter.shader_f16)
@@ -33,11 +38,18 @@ impl Opened {
         Self { backend, f16, adapter }
     }
 
+    /// Whether a processor pretends to be a GPU.
+    pub(super) fn is_software(&self) -> bool {
+        self.backend.adapter.as_ref().is_some_and(|adapter| adapter.software)
+    }
+
     /// How many bytes the largest case makes: as much as a kernel can see here, within reason for a machine that
     /// holds it three times.
     pub(super) fn largest_binding(&self, level: Level) -> u64 {
         let sensible = match &self.backend.adapter {
             _ if level == Level::Quick => 64 << 20,
+            // What a page once had of memory it keeps.
+            _ if cfg!(target_family = "wasm") => 128 << 20,
             Some(adapter) if !adapter.software => 1 << 30,
             _ => 256 << 20,
         };

@@ -16,6 +16,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     }
 }";
 
+pub(super) const NAME: &str = "workgroup barriers";
 /// How many workgroups.
 const GROUPS: usize = 1024;
 

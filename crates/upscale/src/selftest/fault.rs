@@ -27,7 +27,7 @@ impl std::str::FromStr for Fault {
 
     /// `wrong-element:conv 3×3`, `nan:softmax` or `missing-barrier`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, kernel) = text.split_once(':').unwrap_or((text, "workgroup barriers"));
+        let (kind, kernel) = text.split_once(':').unwrap_or((text, super::barrier::NAME));
         let kind = match kind {
             "wrong-element" => FaultKind::WrongElement,
             "nan" => FaultKind::NotANumber,

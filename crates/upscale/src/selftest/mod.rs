@@ -1,8 +1,8 @@
 //! Whether a device computes right: every kernel that the recipe uses, at real and awkward shapes, against
 //! plain loops in f64; then a small whole recipe against a stored result.
 //!
-//! No processes and no clock here, so the page can call it too: what runs each adapter where it can do no
-//! harm is the program's (`cli/selftest`).
+//! No processes and no clock here: what runs each adapter where it can do no harm is the program's
+//! (`cli/selftest`), or the page's (`web/lib/check.js`).
 
 mod adapter;
 mod attention;
@@ -21,14 +21,16 @@ mod recipe;
 mod report;
 mod table;
 
+use burn::tensor::wgpu::wgpu;
 use burn::tensor::{DType, Tensor, TensorData};
 
 pub use adapter::{Opened, apis, list_on, open};
 use case::{Case, Output};
 use compare::Worst;
 pub use fault::{Fault, FaultKind};
+use recipe::Extent;
 pub use report::{AdapterReport, CaseResult, Report, Verdict};
-pub use table::table;
+pub use table::{heading, table, text};
 
 use crate::Error;
 use crate::models::read;
@@ -36,9 +38,9 @@ use crate::models::read;
 /// How much is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
-    /// Small and awkward shapes: seconds, on a software adapter too, where the recipe is left out.
+    /// Small and awkward shapes: seconds, a minute or two on a software adapter, where the recipe is a small one.
     Quick,
-    /// Also the real ones of SD 1.5 at 512 × 512 pixels: a minute or two on a software adapter.
+    /// Also the real ones of SD 1.5 at 512 × 512 pixels: many minutes on a software adapter.
     #[default]
     Full,
 }
@@ -71,6 +73,8 @@ impl Options {
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
+    /// How many cases there will be, if nothing fails.
+    Planned(usize),
     /// A case begins: if nothing more is heard, it was this one.
     Begin {
         /// Which kernel.
@@ -80,6 +84,8 @@ pub enum Progress {
         /// `f32` or `f16`.
         precision: String,
     },
+    /// The case that began goes on: said now and then of one that may take minutes.
+    Working,
     /// A case has ended.
     Done(CaseResult),
 }
@@ -96,17 +102,23 @@ pub async fn run(
     now: &dyn Fn() -> f64,
     observe: &mut dyn FnMut(Progress),
 ) -> Vec<CaseResult> {
+    let adapter = device.adapter.as_ref().filter(|_| options.wants(barrier::NAME, "f32"));
+    let (cases, recipes) = (cases(device, options), recipes(device, options));
+    observe(Progress::Planned(usize::from(adapter.is_some()) + cases.len() + recipes.len()));
     let mut bench = Bench { device, options, now, observe, results: Vec::new(), broken: 0 };
-    bench.barriers().await;
-    for case in cases(device, options) {
-        if bench.broken >= GIVE_UP_AFTER {
-            return bench.results;
-        }
-        bench.case(&case).await;
+    if let Some(adapter) = adapter {
+        bench.barriers(adapter).await;
     }
-    for precision in recipe_precisions(device, options.level) {
-        if bench.broken < GIVE_UP_AFTER {
-            bench.recipe(precision).await;
+    for case in cases {
+        if !bench.given_up() {
+            bench.case(&case).await;
+        }
+    }
+    let extent =
+        if device.is_software() && options.level == Level::Quick { Extent::Small } else { Extent::Whole };
+    for precision in recipes {
+        if !bench.given_up() {
+            bench.recipe(precision, extent).await;
         }
     }
     bench.results
@@ -116,15 +128,12 @@ fn precisions(device: &Opened) -> Vec<DType> {
     if device.f16 { vec![DType::F32, DType::F16] } else { vec![DType::F32] }
 }
 
-/// On a software adapter the tiny recipe takes longer than all kernels of the quick level.
-fn recipe_precisions(device: &Opened, level: Level) -> Vec<DType> {
-    let software = device.backend.adapter.as_ref().is_some_and(|adapter| adapter.software);
-    match level {
-        Level::Quick if software => Vec::new(),
-        // A software adapter's f16 is emulated, and never taken.
-        _ if software => vec![DType::F32],
-        _ => precisions(device),
-    }
+/// In which the recipe is made.
+fn recipes(device: &Opened, options: &Options) -> Vec<DType> {
+    // A software adapter's f16 is emulated, and never taken.
+    let mut all = if device.is_software() { vec![DType::F32] } else { precisions(device) };
+    all.retain(|dtype| options.wants(recipe::NAME, name(*dtype)));
+    all
 }
 
 fn name(dtype: DType) -> &'static str {
@@ -166,8 +175,15 @@ impl Bench<'_> {
         (self.now)()
     }
 
-    fn end(&mut self, result: CaseResult) {
+    fn given_up(&self) -> bool {
+        self.broken >= GIVE_UP_AFTER
+    }
+
+    fn end(&mut self, mut result: CaseResult) {
         self.broken = if result.verdict == Verdict::Failed { self.broken + 1 } else { 0 };
+        if self.given_up() {
+            result.note += "; after so many errors in a row nothing more was tried";
+        }
         (self.observe)(Progress::Done(result.clone()));
         self.results.push(result);
     }
@@ -220,34 +236,29 @@ impl Bench<'_> {
         Ok((worst, Some(case.operations / best / 1e9)))
     }
 
-    async fn barriers(&mut self) {
-        const KERNEL: &str = "workgroup barriers";
-        let Some(adapter) = self.device.adapter.as_ref().filter(|_| self.options.wants(KERNEL, "f32")) else {
-            return;
-        };
-        let begun = self.begin(KERNEL, barrier::SHAPE, "f32");
-        let mut result = CaseResult::new(KERNEL, barrier::SHAPE, "f32");
-        let faulty = self.options.fault_of(KERNEL).is_some();
+    async fn barriers(&mut self, adapter: &wgpu::Adapter) {
+        let begun = self.begin(barrier::NAME, barrier::SHAPE, "f32");
+        let mut result = CaseResult::new(barrier::NAME, barrier::SHAPE, "f32");
+        let faulty = self.options.fault_of(barrier::NAME).is_some();
         match barrier::run(adapter, faulty).await {
             Ok((0, _)) => result.judge(&Worst::default()),
-            Ok((wrong, first)) => result.judge(&Worst {
-                share: f64::INFINITY,
-                place: format!("{wrong} values are wrong, first {first}"),
-            }),
+            Ok((wrong, first)) => {
+                // Whole numbers: there is no tolerance to be beyond of.
+                result.verdict = Verdict::Wrong;
+                result.note = format!("{wrong} values are wrong, first {first}");
+            }
             Err(error) => result.fail(&error),
         }
         result.seconds = (self.now)() - begun;
         self.end(result);
     }
 
-    async fn recipe(&mut self, dtype: DType) {
-        if !self.options.wants(recipe::NAME, name(dtype)) {
-            return;
-        }
-        let begun = self.begin(recipe::NAME, recipe::SHAPE, name(dtype));
-        let mut result = CaseResult::new(recipe::NAME, recipe::SHAPE, name(dtype));
-        match recipe::psnr(&self.device.backend, dtype).await {
-            Ok(psnr) => result.judge_psnr(psnr, recipe::LEAST),
+    async fn recipe(&mut self, dtype: DType, extent: Extent) {
+        let begun = self.begin(recipe::NAME, extent.shape(), name(dtype));
+        let mut result = CaseResult::new(recipe::NAME, extent.shape(), name(dtype));
+        let alive = &mut || (self.observe)(Progress::Working);
+        match recipe::measure(&self.device.backend, dtype, extent, alive).await {
+            Ok(nearness) => result.judge_recipe(&nearness),
             Err(error) => result.fail(&error.to_string()),
         }
         result.seconds = (self.now)() - begun;

@@ -21,7 +21,6 @@ use crate::device::Backend;
 use crate::{Diffusion, DiffusionPaths, Enlarger, Error, Job, Models, Settings, output_size, upscale};
 
 pub(super) const NAME: &str = "the whole recipe";
-pub(super) const SHAPE: &str = "tiny networks, 6 steps, 9 tiles";
 /// In dB: what the issue of this test asks for. Half a level of 8 bits everywhere would be 54.
 pub(super) const LEAST: f64 = 45.0;
 
@@ -38,23 +37,95 @@ const INPUT: &[u8] = fixture!("recipe/input.png");
 const NOISE: &[u8] = fixture!("recipe/noise.safetensors");
 const EXPECTED: &[u8] = fixture!("recipe/dpmsolver.png");
 
-/// How near the result on this device is to the stored one, in dB.
-pub(super) async fn psnr(backend: &Backend, dtype: DType) -> Result<f64, Error> {
-    // The reference has no colour lock.
-    let settings: Settings = serde_json::from_slice(SETTINGS).expect("the fixture is valid");
-    let settings = Settings { colour_lock: 0.0, ..settings };
+/// How much of it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of the stored result.
+    Whole,
+    /// As little as every kernel still has a part in: a software GPU is minutes at the whole.
+    Small,
+}
+
+impl Extent {
+    pub fn shape(self) -> &'static str {
+        match self {
+            Self::Whole => "tiny networks, 6 steps, 9 tiles",
+            Self::Small => "tiny networks, 1 step, 2 tiles",
+        }
+    }
+
+    fn settings(self) -> Settings {
+        // The reference has no colour lock.
+        let stored: Settings = serde_json::from_slice(SETTINGS).expect("the fixture is valid");
+        let stored = Settings { colour_lock: 0.0, ..stored };
+        match self {
+            Self::Whole => stored,
+            Self::Small => Settings {
+                upscale_factor: 1.0,
+                tile_width: 8,
+                tile_height: 10,
+                tile_overlap: 4,
+                num_inference_steps: 2,
+                denoise_strength: 0.5,
+                ..stored
+            },
+        }
+    }
+}
+
+/// How near a result is to others, in dB.
+pub(super) struct Nearness {
+    /// To the one that is stored, if it is of that extent.
+    pub stored: Option<f64>,
+    /// To that of this machine's processor; none if it is that.
+    pub processor: Option<f64>,
+}
+
+/// Make the picture on this device, and compare it; `alive` is called after each tile.
+pub(super) async fn measure(
+    backend: &Backend,
+    dtype: DType,
+    extent: Extent,
+    alive: &mut dyn FnMut(),
+) -> Result<Nearness, Error> {
+    let made = make(backend, dtype, extent, alive).await?;
+    let stored = match extent {
+        Extent::Whole => Some(psnr(&made, &picture(EXPECTED))?),
+        Extent::Small => None,
+    };
+    let processor = match &backend.adapter {
+        Some(_) => Some(psnr(&made, &make(&Backend::flex(), DType::F32, extent, alive).await?)?),
+        None => None,
+    };
+    Ok(Nearness { stored, processor })
+}
+
+fn psnr(a: &Raster, b: &Raster) -> Result<f64, Error> {
+    let (a, b) = (a.read(a.area())?.data, b.read(b.area())?.data);
+    let power: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    Ok(-10.0 * (power / a.len() as f64).log10())
+}
+
+async fn make(
+    backend: &Backend,
+    dtype: DType,
+    extent: Extent,
+    alive: &mut dyn FnMut(),
+) -> Result<Raster, Error> {
+    let settings = extent.settings();
     let input = picture(INPUT);
     let size = output_size(input.size(), &settings);
     let mut output = Raster::new(&StoreKind::Memory, size, input.channels(), Depth::Eight)?;
     let diffusion = Some(networks(backend, dtype)?);
     let mut models = Models { backend: backend.clone(), enlarger: Enlarger::Lanczos, diffusion };
-    let noise = Source::opened("noise.safetensors", Arc::new(Embedded(NOISE)));
-    let job = Job { noise: Some(noise), ..Job::new(7) };
-    upscale(&mut models, &input, &mut output, &settings, &job, &mut |_| ControlFlow::Continue(())).await?;
-    let expected = picture(EXPECTED);
-    let (got, want) = (output.read(output.area())?.data, expected.read(expected.area())?.data);
-    let power: f64 = got.iter().zip(&want).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    Ok(-10.0 * (power / got.len() as f64).log10())
+    let noise = || Source::opened("noise.safetensors", Arc::new(Embedded(NOISE)));
+    let job = Job { noise: (extent == Extent::Whole).then(noise), ..Job::new(7) };
+    let mut observe = |_| {
+        alive();
+        ControlFlow::Continue(())
+    };
+    upscale(&mut models, &input, &mut output, &settings, &job, &mut observe).await?;
+    Ok(output)
 }
 
 fn picture(png: &'static [u8]) -> Raster {

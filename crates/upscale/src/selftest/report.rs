@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::compare::Worst;
+use super::recipe::{LEAST, Nearness};
 use crate::device::AdapterInfo;
 
 /// What a case is worth.
@@ -72,10 +73,16 @@ impl CaseResult {
     }
 
     /// An error is in proportion to the square root of its power.
-    pub(super) fn judge_psnr(&mut self, psnr: f64, least: f64) {
-        let share = 10f64.powf((least - psnr) / 20.0);
+    pub(super) fn judge_recipe(&mut self, nearness: &Nearness) {
+        let near = [(nearness.stored, "the stored result"), (nearness.processor, "the CPU's")];
+        let near: Vec<(f64, &str)> =
+            near.into_iter().filter_map(|(psnr, what)| Some((psnr?, what))).collect();
+        let worst = near.iter().fold(f64::INFINITY, |worst, (psnr, _)| worst.min(*psnr));
+        let share = 10f64.powf((LEAST - worst) / 20.0);
         self.judge(&Worst { share, place: String::new() });
-        self.note = format!("{psnr:.1} dB from the stored result, of at least {least} dB");
+        let words: Vec<String> =
+            near.iter().map(|(psnr, what)| format!("{psnr:.1} dB from {what}")).collect();
+        self.note = format!("{}; at least {LEAST} dB are needed", words.join(", "));
     }
 
     pub(super) fn fail(&mut self, reason: &str) {
@@ -87,7 +94,9 @@ impl CaseResult {
 /// A device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AdapterReport {
-    /// The adapter, or none for the CPU.
+    /// What it is called.
+    pub name: String,
+    /// The adapter; none for the CPU, and where a driver did not even say what it has.
     pub adapter: Option<AdapterInfo>,
     /// Known-bad entries that are about it.
     pub known_bad: Vec<String>,
@@ -100,8 +109,14 @@ pub struct AdapterReport {
 impl AdapterReport {
     /// Of a device, and of what ran on it.
     pub fn new(adapter: Option<AdapterInfo>, cases: Vec<CaseResult>) -> Self {
+        let name = adapter.as_ref().map_or_else(|| "CPU".into(), |a| format!("{} through {}", a.name, a.api));
         let known = adapter.iter().flat_map(crate::known_bad::of).map(|entry| entry.claim()).collect();
-        Self { adapter, known_bad: known, failure: None, cases }
+        Self { name, adapter, known_bad: known, failure: None, cases }
+    }
+
+    /// Of what could not be tested at all.
+    pub fn failed(name: &str, failure: String) -> Self {
+        Self { name: name.into(), failure: Some(failure), ..Self::new(None, Vec::new()) }
     }
 
     /// Whether all of it ran and was right.
@@ -110,13 +125,6 @@ impl AdapterReport {
             && !self.cases.is_empty()
             && self.cases.iter().all(|case| case.verdict == Verdict::Ok)
     }
-
-    /// The device's name.
-    pub fn name(&self) -> String {
-        self.adapter
-            .as_ref()
-            .map_or_else(|| "CPU".into(), |adapter| format!("{} through {}", adapter.name, adapter.api))
-    }
 }
 
 /// All of a self-test.
@@ -124,12 +132,15 @@ impl AdapterReport {
 pub struct Report {
     /// The program's version.
     pub version: String,
-    /// The system, as Rust names it: `linux`, `windows`, `macos`.
+    /// The system, as Rust names it: `linux`, `windows`, `macos`; `unknown` in a page.
     pub os: String,
     /// The processor, likewise: `x86_64`, `aarch64`, `wasm32`.
     pub arch: String,
     /// What Vulkan is spoken to in: `WGSL`, or `SPIR-V` in a build with the feature `spirv`.
     pub shaders: String,
+    /// Of the page: what the browser calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<String>,
     /// Whether only the quick cases ran.
     pub quick: bool,
     /// Each device.
@@ -144,8 +155,20 @@ impl Report {
             os: std::env::consts::OS.into(),
             arch: std::env::consts::ARCH.into(),
             shaders: if cfg!(feature = "spirv") { "SPIR-V" } else { "WGSL" }.into(),
+            browser: None,
             quick,
             adapters,
         }
+    }
+
+    /// How many devices are right, in a sentence.
+    pub fn summary(&self) -> String {
+        let passed = self.adapters.iter().filter(|adapter| adapter.passed()).count();
+        format!("{passed} of {} devices compute right\n", self.adapters.len())
+    }
+
+    /// Whether all are.
+    pub fn passed(&self) -> bool {
+        self.adapters.iter().all(AdapterReport::passed)
     }
 }

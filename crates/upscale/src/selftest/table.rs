@@ -2,14 +2,32 @@
 
 use std::fmt::Write;
 
-use super::report::{AdapterReport, CaseResult, Verdict};
+use super::report::{AdapterReport, CaseResult, Report, Verdict};
+
+/// All of a report: its heading, a table for each device, and how many are right.
+pub fn text(report: &Report) -> String {
+    let tables: Vec<String> = report.adapters.iter().map(table).collect();
+    format!("{}\n{}\n{}", heading(report), tables.join("\n"), report.summary())
+}
+
+/// Program and system, in a line or two.
+pub fn heading(report: &Report) -> String {
+    let Report { version, os, arch, shaders, browser, quick, .. } = report;
+    let (place, level) =
+        (if browser.is_some() { "web page" } else { os.as_str() }, if *quick { "quick" } else { "full" });
+    let browser = browser.iter().map(|browser| format!("{browser}\n")).collect::<String>();
+    format!("Clarifier {version}, {place}, {arch}, {shaders}, {level} self-test\n{browser}")
+}
 
 /// One device: what it is, a line for each kernel, what is wrong, the verdict.
 pub fn table(report: &AdapterReport) -> String {
-    let mut text = format!("{}\n", report.name());
+    let mut text = format!("{}\n", report.name);
     // Writing to a string cannot fail.
     if let Some(adapter) = &report.adapter {
-        let _ = writeln!(text, "  {}, {}, driver {}", adapter.kind, adapter.api, adapter.driver);
+        // Browsers keep the driver to themselves.
+        let driver = Some(&adapter.driver).filter(|driver| !driver.is_empty());
+        let driver = driver.map_or_else(String::new, |driver| format!(", driver {driver}"));
+        let _ = writeln!(text, "  {}, {}{driver}", adapter.kind, adapter.api);
         let _ = writeln!(
             text,
             "  buffers {} MiB, bindings {} MiB, {} storage buffers, {} invocations, {} KiB workgroup memory, {}",
@@ -55,8 +73,13 @@ pub fn table(report: &AdapterReport) -> String {
     if let Some(failure) = &report.failure {
         let _ = writeln!(text, "  {failure}");
     }
-    let seconds: f64 = report.cases.iter().map(|case| case.seconds).sum();
-    let verdict = if report.passed() { "computes right" } else { "DOES NOT COMPUTE RIGHT" };
+    // Of nothing it is −0.
+    let seconds = report.cases.iter().map(|case| case.seconds).sum::<f64>().abs();
+    let verdict = match report {
+        _ if report.passed() => "computes right",
+        AdapterReport { failure: None, cases, .. } if cases.is_empty() => "NOTHING WAS TESTED",
+        _ => "DOES NOT COMPUTE RIGHT",
+    };
     let _ = writeln!(text, "  {verdict}: {} cases in {seconds:.0} s", report.cases.len());
     text
 }
@@ -93,4 +116,51 @@ fn rows(cases: &[CaseResult]) -> Vec<Row> {
         row.bad += usize::from(case.verdict != Verdict::Ok);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(kernel: &str, verdict: Verdict, error: Option<f64>, note: &str) -> CaseResult {
+        CaseResult {
+            verdict,
+            error,
+            note: note.into(),
+            seconds: 1.0,
+            ..CaseResult::new(kernel, "2 × 3", "f32")
+        }
+    }
+
+    #[test]
+    fn a_report_tells_who_ran_it_and_what_is_wrong() {
+        let cases = vec![
+            case("conv 3×3", Verdict::Ok, Some(0.25), ""),
+            case("conv 3×3", Verdict::Wrong, Some(4.0), "[0, 1]: 2, not 3"),
+            case("softmax", Verdict::NotANumber, None, "[7]: NaN, not 1"),
+        ];
+        let failed = AdapterReport::failed("vulkan", "a driver crashed while it listed its adapters".into());
+        let right = AdapterReport::new(None, vec![case("SiLU", Verdict::Ok, Some(0.5), "")]);
+        let adapters =
+            vec![AdapterReport::new(None, cases), failed, right, AdapterReport::new(None, Vec::new())];
+        let report = Report { browser: Some("Mozilla".into()), ..Report::new(true, adapters) };
+        let text = text(&report);
+        for line in [
+            "web page, ",
+            "quick self-test\nMozilla\n\nCPU\n",
+            "  conv 3×3  f32       2            4.000           1 BAD\n",
+            "  WRONG by 4.0 × its tolerance: conv 3×3, f32, 2 × 3: [0, 1]: 2, not 3\n",
+            "  NO NUMBER: softmax, f32, 2 × 3: [7]: NaN, not 1\n  DOES NOT COMPUTE RIGHT: 3 cases in 3 s\n",
+            "\nvulkan\n  a driver crashed while it listed its adapters\n  DOES NOT COMPUTE RIGHT: 0 cases",
+            "  computes right: 1 cases in 1 s\n",
+            "  NOTHING WAS TESTED: 0 cases in 0 s\n",
+            "\n1 of 4 devices compute right\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+        assert!(!report.passed());
+        // The page's report and the program's are read alike.
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(super::text(&serde_json::from_str(&json).unwrap()), text);
+    }
 }
