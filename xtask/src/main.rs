@@ -8,6 +8,7 @@ const HELP: &str = "\
 cargo xtask test        all tests, as CI runs them (scripts/test)
 cargo xtask web         the page as a static folder, dist/ (scripts/web)
 cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
+cargo xtask bench       how fast each kernel and network is, and what PyTorch does beside it (--help says how)
 cargo xtask gigapixel   pictures of 64 to 1024 megapixels: time and memory (--help says what it needs)
 cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
 
@@ -25,6 +26,12 @@ fn main() -> ExitCode {
             "cargo",
             &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],
         ),
+        "bench" => {
+            let mut all = vec!["run", "--release", "--locked", "--quiet", "--bin", "bench", "--"];
+            let asked: Vec<String> = std::env::args().skip(2).collect();
+            all.extend(asked.iter().map(String::as_str));
+            run("cargo", &all)
+        }
         "gigapixel" => gigapixel::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         "fixtures" => {
             [

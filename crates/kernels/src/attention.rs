@@ -1,9 +1,11 @@
 //! Attention that never writes out all of its scores.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::activation::softmax;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Tensor, module};
+
+use crate::cpu::attention::{Heads, Sizes, attention as blocked};
+use crate::cpu::{Host, is_host, tensor};
 
 /// How many bytes of scores may exist at once on a device whose attention would write them all out.
 ///
@@ -46,16 +48,33 @@ impl AttentionBudget {
 ///
 /// The softmax is computed in f32 whatever the tensors' type.
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: AttentionBudget) -> Tensor<4> {
-    if streams_scores(&query.device()) {
+    if let Some(done) = on_host(&query, &key, &value) {
+        return done;
+    }
+    // Other types on the CPU: burn's own keeps a strip of the scores only. On wgpu it writes all of them out unless
+    // autotune picks its flash kernel.
+    if is_host(&query.device()) {
         return module::attention(query, key, value, None, None, AttentionModuleOptions::default());
     }
     chunked(query, key, value, budget)
 }
 
-/// Whether burn's own attention on this device keeps only a strip of the scores (flex does; the
-/// wgpu backend writes them all out unless autotune picks its flash kernel).
-fn streams_scores(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+/// The CPU's own; the output is a view of `[batch, queries, heads · d]`, where the next layer wants it.
+fn on_host(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Option<Tensor<4>> {
+    let [batch, heads, queries, d] = query.dims();
+    let keys = key.dims()[2];
+    let sizes = Sizes { heads, queries, keys, d };
+    let [q, k, v] = [Host::of(query)?, Host::of(key)?, Host::of(value)?];
+    let of = |host: &'_ Host| -> [usize; 4] { host.strides() };
+    let mut out = vec![0.0; batch * heads * queries * d];
+    blocked(
+        Heads { values: q.values(), strides: of(&q) },
+        Heads { values: k.values(), strides: of(&k) },
+        Heads { values: v.values(), strides: of(&v) },
+        sizes,
+        &mut out,
+    );
+    Some(tensor(out, [batch, queries, heads, d], &query.device()).swap_dims(1, 2))
 }
 
 fn chunked(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: AttentionBudget) -> Tensor<4> {

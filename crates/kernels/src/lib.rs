@@ -3,10 +3,18 @@
 //! Every operation here is a plain function on [`burn::tensor::Tensor`]; which implementation runs
 //! is decided by the device the tensors live on.
 
+mod activation;
 mod attention;
+mod conv;
+mod cpu;
+mod linear;
 mod norm;
 mod packed;
 
+pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
-pub use norm::{GroupStats, group_norm, group_stats};
+pub use conv::conv2d;
+pub use cpu::peak_flops;
+pub use linear::linear;
+pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats};
 pub use packed::{Half, Packed, PackedValues, widen};

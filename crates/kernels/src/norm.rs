@@ -1,6 +1,10 @@
 //! Group normalisation whose statistics can be taken from elsewhere.
 
+use burn::tensor::activation::silu;
 use burn::tensor::{FloatDType, Tensor};
+
+use crate::cpu::norm::{Channel, apply, moments};
+use crate::cpu::{Host, tensor};
 
 /// Mean and variance of each group, in f32.
 ///
@@ -20,6 +24,10 @@ pub struct GroupStats {
 /// statistics of the picture (up to the tiles' overlap), not those of each tile.
 pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> GroupStats {
     let [batch, channels, height, width] = x.dims();
+    if let Some(host) = Host::of(x) {
+        let found = moments(&host.contiguous(), channels / groups * height * width);
+        return stats_of(&found, batch, groups, pooled, x);
+    }
     let x = x.clone().cast(FloatDType::F32);
     // Rows are averaged before they are averaged together: one long f32 sum over a megapixel would
     // lose the digits that the variance needs.
@@ -35,6 +43,69 @@ pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> GroupStats {
     GroupStats { mean: mean.reshape([stat_batch, groups]), variance: variance.reshape([stat_batch, groups]) }
 }
 
+/// The moments of each picture's groups, pooled if `pooled`, on the device of `x`.
+fn stats_of(found: &[(f64, f64)], batch: usize, groups: usize, pooled: bool, x: &Tensor<4>) -> GroupStats {
+    let values = |values: Vec<f64>| -> Tensor<2> {
+        let rows = values.len() / groups;
+        tensor(values.into_iter().map(|v| v as f32).collect(), [rows, groups], &x.device())
+    };
+    if !pooled {
+        let (mean, variance) = found.iter().copied().unzip();
+        return GroupStats { mean: values(mean), variance: values(variance) };
+    }
+    let of = |group: usize| found.iter().skip(group).step_by(groups);
+    let average = |sum: f64| sum / batch as f64;
+    let means: Vec<f64> = (0..groups).map(|g| average(of(g).map(|(mean, _)| mean).sum())).collect();
+    let variances = (0..groups)
+        .map(|g| average(of(g).map(|(mean, variance)| variance + (mean - means[g]).powi(2)).sum()))
+        .collect();
+    GroupStats { mean: values(means), variance: values(variances) }
+}
+
+/// [`group_norm`], then SiLU: on the CPU in one pass over memory.
+///
+/// # Shapes
+/// As [`group_norm`]'s.
+pub fn group_norm_silu(
+    x: Tensor<4>,
+    stats: &GroupStats,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    eps: f64,
+) -> Tensor<4> {
+    match on_host(&x, stats, &gamma, &beta, eps, true) {
+        Some(done) => done,
+        None => silu(group_norm(x, stats, gamma, beta, eps)),
+    }
+}
+
+fn on_host(
+    x: &Tensor<4>,
+    stats: &GroupStats,
+    gamma: &Tensor<1>,
+    beta: &Tensor<1>,
+    eps: f64,
+    activate: bool,
+) -> Option<Tensor<4>> {
+    let [batch, channels, height, width] = x.dims();
+    let [stat_batch, groups] = stats.mean.dims();
+    let host = Host::of(x)?;
+    let [mean, variance] = [Host::of(&stats.mean)?, Host::of(&stats.variance)?];
+    let [gamma, beta] = [Host::of(gamma)?, Host::of(beta)?];
+    let [mean, variance] = [mean.contiguous(), variance.contiguous()];
+    let [gamma, beta] = [gamma.contiguous(), beta.contiguous()];
+    let channel = |at: usize| {
+        let (picture, channel) = (at / channels % stat_batch, at % channels);
+        let group = picture * groups + channel / (channels / groups);
+        let scale = 1.0 / (f64::from(variance[group]) + eps).sqrt() * f64::from(gamma[channel]);
+        Channel { mean: mean[group], scale: scale as f32, shift: beta[channel] }
+    };
+    let list: Vec<Channel> = (0..batch * channels).map(channel).collect();
+    let mut out = vec![0.0; batch * channels * height * width];
+    apply(&host.contiguous(), height * width, &list, activate, &mut out);
+    Some(tensor(out, [batch, channels, height, width], &x.device()))
+}
+
 /// `(x − mean) / √(variance + eps) · gamma + beta` per group of channels (Wu & He 2018).
 ///
 /// # Shapes
@@ -48,6 +119,9 @@ pub fn group_norm(
     beta: Tensor<1>,
     eps: f64,
 ) -> Tensor<4> {
+    if let Some(done) = on_host(&x, stats, &gamma, &beta, eps, false) {
+        return done;
+    }
     let dtype = x.dtype();
     let [_, channels, _, _] = x.dims();
     let [stat_batch, groups] = stats.mean.dims();

@@ -1,7 +1,6 @@
 //! The residual block and the resizing blocks of UNet, ControlNet and VAE (diffusers `resnet.py`).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 
 use crate::layers::{Conv2d, GroupNorm, Kernel, Linear, Norms, upsample_nearest};
 use crate::loader::Scope;
@@ -48,11 +47,11 @@ impl ResnetBlock {
 
     /// `x: [b, inputs, h, w]`, `shift`: what [`Self::shift`] gave → `[b, outputs, h, w]`.
     pub fn forward(&self, x: Tensor<4>, shift: Option<&Tensor<4>>, norms: &mut Norms) -> Tensor<4> {
-        let mut h = self.conv1.forward(silu(self.norm1.forward(x.clone(), norms)));
+        let mut h = self.conv1.forward(self.norm1.forward_silu(x.clone(), norms));
         if let Some(shift) = shift {
             h = h + shift.clone();
         }
-        let h = self.conv2.forward(silu(self.norm2.forward(h, norms)));
+        let h = self.conv2.forward(self.norm2.forward_silu(h, norms));
         match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(x) + h,
             None => x + h,

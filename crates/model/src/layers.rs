@@ -2,7 +2,7 @@
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
-use clarifier_kernels::{GroupStats, group_norm, group_stats};
+use clarifier_kernels::{GroupStats, group_norm, group_norm_silu, group_stats};
 
 use crate::loader::Scope;
 use crate::weight::Weight;
@@ -50,7 +50,7 @@ impl Conv2d {
 
     /// `[batch, inputs, h, w]` → `[batch, outputs, h', w']`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        module::conv2d(x, self.weight.tensor(), Some(self.bias.clone()), self.options.clone())
+        clarifier_kernels::conv2d(x, self.weight.tensor(), Some(self.bias.clone()), self.options.clone())
     }
 }
 
@@ -75,8 +75,8 @@ impl Linear {
 
     /// `[…, inputs]` → `[…, outputs]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        // A view: both backends read a transposed right-hand side in place.
-        module::linear(x, self.weight.tensor().transpose(), self.bias.clone())
+        // A view: all backends read a transposed right-hand side in place.
+        clarifier_kernels::linear(x, self.weight.tensor().transpose(), self.bias.clone())
     }
 }
 
@@ -154,6 +154,12 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>, norms: &mut Norms) -> Tensor<4> {
         let stats = norms.stats(&x, self.groups);
         group_norm(x, &stats, self.gamma.clone(), self.beta.clone(), self.eps)
+    }
+
+    /// [`GroupNorm::forward`], then SiLU.
+    pub fn forward_silu(&self, x: Tensor<4>, norms: &mut Norms) -> Tensor<4> {
+        let stats = norms.stats(&x, self.groups);
+        group_norm_silu(x, &stats, self.gamma.clone(), self.beta.clone(), self.eps)
     }
 }
 

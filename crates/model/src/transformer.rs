@@ -1,8 +1,7 @@
 //! The spatial transformer of UNet and ControlNet (diffusers `Transformer2DModel`).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::gelu;
-use clarifier_kernels::{AttentionBudget, attention};
+use clarifier_kernels::{AttentionBudget, attention, geglu};
 
 use crate::layers::{Conv2d, GroupNorm, Kernel, LayerNorm, Linear, Norms};
 use crate::loader::Scope;
@@ -88,13 +87,6 @@ impl BasicTransformerBlock {
         let h = self.norm3.forward(x.clone());
         x + self.ff_out.forward(geglu(self.ff_in.forward(h)))
     }
-}
-
-/// The first half of the last axis, times GELU of the second (Shazeer 2020).
-fn geglu(x: Tensor<3>) -> Tensor<3> {
-    let half = x.dims()[2] / 2;
-    let gate = gelu(x.clone().narrow(2, half, half));
-    x.narrow(2, 0, half) * gate
 }
 
 /// Pixels as a sequence of tokens that attend to each other and to the text.

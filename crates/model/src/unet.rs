@@ -1,7 +1,6 @@
 //! The UNet of SD 1.x: predicts the noise in a latent (diffusers `UNet2DConditionModel`).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 use serde_json::Value;
 
 use crate::blocks::{ResnetBlock, Upsample};
@@ -107,7 +106,7 @@ impl UNet {
                 x = upsampler.forward(x, [h, w]);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x, &mut Norms::Own)))
+        self.conv_out.forward(self.conv_norm_out.forward_silu(x, &mut Norms::Own))
     }
 }
 

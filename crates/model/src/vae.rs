@@ -1,7 +1,6 @@
 //! The variational autoencoder of SD 1.x: pictures to latents and back (diffusers `AutoencoderKL`).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 use clarifier_kernels::{AttentionBudget, attention};
 use serde_json::Value;
 
@@ -148,7 +147,7 @@ impl Encoder {
             }
         }
         x = self.mid_block.forward(x, norms);
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x, norms)))
+        self.conv_out.forward(self.conv_norm_out.forward_silu(x, norms))
     }
 }
 
@@ -195,7 +194,7 @@ impl Decoder {
                 x = upsampler.forward(x, [2 * h, 2 * w]);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x, norms)))
+        self.conv_out.forward(self.conv_norm_out.forward_silu(x, norms))
     }
 }
 

@@ -1,0 +1,53 @@
+//! The linear layer.
+
+use burn::tensor::{Tensor, module};
+
+use crate::cpu::matmul::{Bias, Matrix, matmul};
+use crate::cpu::{Host, tensor};
+
+/// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
+const FEWEST_ROWS: usize = 16;
+
+/// `x · weight + bias`.
+///
+/// On the CPU both are read in place in any order of axes, so a transposed view costs nothing.
+///
+/// # Shapes
+/// - `x`: `[…, inputs]`
+/// - `weight`: `[inputs, outputs]`
+/// - `bias`: `[outputs]`
+/// - output: `[…, outputs]`
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    on_host(&x, &weight, bias.as_ref()).unwrap_or_else(|| module::linear(x, weight, bias))
+}
+
+fn on_host<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
+    let [inputs, outputs] = weight.dims();
+    let mut dims = x.dims();
+    let rows = dims[..D - 1].iter().product::<usize>();
+    if D < 2 || rows < FEWEST_ROWS {
+        return None;
+    }
+    let (from, weights) = (Host::of(x)?, Host::of(weight)?);
+    let bias = bias.map_or(Some(Vec::new()), |b| Some(Host::of(b)?.contiguous().into_owned()))?;
+    let start = if bias.is_empty() { Bias::None } else { Bias::Columns(&bias) };
+    let [input, output] = weights.strides();
+    let weights = Matrix { values: weights.values(), strides: [output, input] };
+    let strides = from.strides::<D>();
+    let mut out = vec![0.0; rows * outputs];
+    // Leading axes that cannot be seen as one are taken one by one.
+    let joined = (0..D - 2).all(|i| dims[i] == 1 || strides[i] == dims[i + 1] * strides[i + 1]);
+    if joined {
+        let x = Matrix { values: from.values(), strides: [strides[D - 2], strides[D - 1]] };
+        matmul(x, weights, inputs, start, outputs, &mut out);
+    } else if D == 3 {
+        for (i, out) in out.chunks_exact_mut(dims[1] * outputs).enumerate() {
+            let x = Matrix { values: &from.values()[i * strides[0]..], strides: [strides[1], strides[2]] };
+            matmul(x, weights, inputs, start, outputs, out);
+        }
+    } else {
+        return None;
+    }
+    dims[D - 1] = outputs;
+    Some(tensor(out, dims, &x.device()))
+}

@@ -1,0 +1,215 @@
+//! What is measured: SD 1.5's and ESRGAN's layers at the sizes they have, and the networks.
+
+use std::fmt::{self, Display};
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Distribution, Tensor};
+use clarifier_kernels::{AttentionBudget, attention, conv2d, geglu, group_norm_silu, group_stats, linear};
+use serde::Serialize;
+
+use crate::networks;
+
+/// One piece of work, as the peers are told it too.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Case {
+    Conv {
+        batch: usize,
+        inputs: usize,
+        outputs: usize,
+        h: usize,
+        w: usize,
+        kernel: usize,
+    },
+    Linear {
+        rows: usize,
+        inputs: usize,
+        outputs: usize,
+    },
+    Attention {
+        batch: usize,
+        heads: usize,
+        queries: usize,
+        keys: usize,
+        d: usize,
+    },
+    GroupNormSilu {
+        batch: usize,
+        channels: usize,
+        h: usize,
+        w: usize,
+    },
+    Geglu {
+        rows: usize,
+        channels: usize,
+    },
+    /// UNet and ControlNet on a batch of two; sides in latents.
+    CfgStep {
+        h: usize,
+        w: usize,
+    },
+    /// Sides in latents.
+    VaeDecode {
+        h: usize,
+        w: usize,
+    },
+    /// Sides in input pixels.
+    Rrdb {
+        h: usize,
+        w: usize,
+    },
+}
+
+/// Where a case runs.
+pub struct Setting<'a> {
+    pub device: &'a Device,
+    pub attention: AttentionBudget,
+}
+
+/// All cases; the kernels only if `quick`.
+pub fn all(quick: bool) -> Vec<Case> {
+    let conv = |batch, inputs, outputs, h, w, kernel| Case::Conv { batch, inputs, outputs, h, w, kernel };
+    let linear = |rows, inputs, outputs| Case::Linear { rows, inputs, outputs };
+    let attention = |queries, keys, d| Case::Attention { batch: 2, heads: 8, queries, keys, d };
+    let mut cases = vec![
+        conv(2, 320, 320, 64, 64, 3),
+        conv(2, 640, 640, 32, 32, 3),
+        conv(2, 1280, 1280, 16, 16, 3),
+        conv(2, 2560, 1280, 16, 16, 3),
+        conv(2, 1280, 1280, 8, 8, 3),
+        conv(2, 320, 320, 144, 112, 3),
+        conv(2, 320, 320, 64, 64, 1),
+        conv(2, 960, 320, 64, 64, 1),
+        conv(1, 64, 64, 256, 256, 3),
+        conv(1, 160, 32, 256, 256, 3),
+        linear(8192, 320, 320),
+        linear(8192, 320, 2560),
+        linear(8192, 1280, 320),
+        linear(2048, 640, 5120),
+        linear(512, 1280, 10240),
+        linear(128, 1280, 10240),
+        linear(154, 768, 320),
+        attention(4096, 4096, 40),
+        attention(1024, 1024, 80),
+        attention(256, 256, 160),
+        attention(64, 64, 160),
+        attention(4096, 77, 40),
+        attention(1024, 77, 80),
+        Case::GroupNormSilu { batch: 2, channels: 320, h: 64, w: 64 },
+        Case::GroupNormSilu { batch: 2, channels: 1280, h: 16, w: 16 },
+        Case::Geglu { rows: 8192, channels: 1280 },
+        Case::Geglu { rows: 512, channels: 5120 },
+    ];
+    if !quick {
+        cases.extend([
+            attention(16128, 16128, 40),
+            Case::CfgStep { h: 64, w: 64 },
+            Case::Rrdb { h: 256, w: 256 },
+            Case::VaeDecode { h: 128, w: 128 },
+        ]);
+    }
+    cases
+}
+
+impl Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Conv { batch, inputs, outputs, h, w, kernel } => {
+                write!(f, "conv {kernel}×{kernel} {inputs}→{outputs} at {batch}×{h}×{w}")
+            }
+            Self::Linear { rows, inputs, outputs } => write!(f, "linear {inputs}→{outputs}, {rows} rows"),
+            Self::Attention { batch, heads, queries, keys, d } => {
+                write!(f, "attention {queries}×{keys}, {batch}×{heads} heads of {d}")
+            }
+            Self::GroupNormSilu { batch, channels, h, w } => {
+                write!(f, "group norm + SiLU {batch}×{channels}×{h}×{w}")
+            }
+            Self::Geglu { rows, channels } => write!(f, "GEGLU {rows}×{channels}"),
+            Self::CfgStep { h, w } => write!(f, "UNet + ControlNet, CFG, {h}×{w} latents"),
+            Self::VaeDecode { h, w } => write!(f, "VAE decode to {}×{}", 8 * h, 8 * w),
+            Self::Rrdb { h, w } => write!(f, "RRDB-23 on {h}×{w}"),
+        }
+    }
+}
+
+impl Case {
+    /// Floating-point operations by the definition, a multiply-add as two; 0 where memory decides.
+    pub fn operations(self) -> f64 {
+        let product = |factors: &[usize]| 2.0 * factors.iter().map(|n| *n as f64).product::<f64>();
+        match self {
+            Self::Conv { batch, inputs, outputs, h, w, kernel } => {
+                product(&[batch, inputs, outputs, h, w, kernel, kernel])
+            }
+            Self::Linear { rows, inputs, outputs } => product(&[rows, inputs, outputs]),
+            Self::Attention { batch, heads, queries, keys, d } => {
+                2.0 * product(&[batch, heads, queries, keys, d])
+            }
+            Self::GroupNormSilu { .. } | Self::Geglu { .. } => 0.0,
+            Self::CfgStep { h, w } => networks::CFG_OPERATIONS * (h * w) as f64,
+            Self::VaeDecode { h, w } => networks::VAE_OPERATIONS * (h * w) as f64,
+            Self::Rrdb { h, w } => networks::RRDB_OPERATIONS * (h * w) as f64,
+        }
+    }
+
+    /// Bytes that must at least be read and written.
+    pub fn bytes(self) -> f64 {
+        let values = match self {
+            Self::Conv { batch, inputs, outputs, h, w, kernel } => {
+                batch * (inputs + outputs) * h * w + inputs * outputs * kernel * kernel
+            }
+            Self::Linear { rows, inputs, outputs } => rows * (inputs + outputs) + inputs * outputs,
+            Self::Attention { batch, heads, queries, keys, d } => batch * heads * 2 * (queries + keys) * d,
+            Self::GroupNormSilu { batch, channels, h, w } => 2 * batch * channels * h * w,
+            Self::Geglu { rows, channels } => 3 * rows * channels,
+            Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => 0,
+        };
+        4.0 * values as f64
+    }
+
+    /// The work on a device, ready to be run as often as wanted.
+    pub fn prepare(self, setting: &Setting) -> Box<dyn FnMut()> {
+        let (device, budget) = (setting.device, setting.attention);
+        match self {
+            Self::Conv { batch, inputs, outputs, h, w, kernel } => {
+                let x = noise([batch, inputs, h, w], device);
+                let (weight, bias) =
+                    (noise([outputs, inputs, kernel, kernel], device), noise([outputs], device));
+                let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], 1);
+                Box::new(move || {
+                    drop(conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone()));
+                })
+            }
+            Self::Linear { rows, inputs, outputs } => {
+                let x: Tensor<2> = noise([rows, inputs], device);
+                let (weight, bias) = (noise([outputs, inputs], device).transpose(), noise([outputs], device));
+                Box::new(move || drop(linear(x.clone(), weight.clone(), Some(bias.clone()))))
+            }
+            Self::Attention { batch, heads, queries, keys, d } => {
+                // As the networks give them: views of [batch, n, heads · d].
+                let of = |n| noise([batch, n, heads, d], device).swap_dims(1, 2);
+                let (q, k, v) = (of(queries), of(keys), of(keys));
+                Box::new(move || drop(attention(q.clone(), k.clone(), v.clone(), budget)))
+            }
+            Self::GroupNormSilu { batch, channels, h, w } => {
+                let x: Tensor<4> = noise([batch, channels, h, w], device);
+                let (gamma, beta) = (noise([channels], device), noise([channels], device));
+                Box::new(move || {
+                    let stats = group_stats(&x, 32, false);
+                    drop(group_norm_silu(x.clone(), &stats, gamma.clone(), beta.clone(), 1e-5));
+                })
+            }
+            Self::Geglu { rows, channels } => {
+                let x: Tensor<3> = noise([1, rows, 2 * channels], device);
+                Box::new(move || drop(geglu(x.clone())))
+            }
+            Self::CfgStep { h, w } => networks::cfg_step(h, w, device, budget),
+            Self::VaeDecode { h, w } => networks::vae_decode(h, w, device, budget),
+            Self::Rrdb { h, w } => networks::rrdb(h, w, device, budget),
+        }
+    }
+}
+
+/// Normal values.
+pub fn noise<const D: usize>(dims: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(dims, Distribution::Normal(0.0, 1.0), device)
+}

@@ -1,0 +1,158 @@
+//! `cargo xtask bench`: how fast each kernel and network is, what this device could do, and what PyTorch does beside it.
+
+mod cases;
+mod networks;
+mod peer;
+mod report;
+mod usage;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use clarifier_upscale::device::{DeviceChoice, Precision, choose};
+use serde::Serialize;
+
+use cases::{Case, Setting};
+use peer::Peer;
+use usage::Usage;
+
+const HELP: &str = "\
+cargo xtask bench [--quick] [--peers] [--device cpu|gpu] [--threads N] [--rounds N] [--only TEXT] [--json FILE]
+
+--quick        the kernels only, two rounds
+--peers        the same in PyTorch on the CPU, turn by turn: CLARIFIER_PYTHON or python3 with torch, diffusers, spandrel
+--device       cpu (the default) or gpu, whose kernels are then those of wgpu; peers stay on the CPU
+--threads      of both; the default is all
+--rounds       how often each runs; the best counts (5)
+--only         cases whose name has this text
+--json         write the same there";
+
+/// What is asked for.
+struct Request {
+    quick: bool,
+    peers: bool,
+    device: DeviceChoice,
+    threads: usize,
+    rounds: usize,
+    only: String,
+    json: Option<PathBuf>,
+}
+
+impl Request {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, Into::into);
+        let (device, only) = (DeviceChoice::Cpu, String::new());
+        let mut request = Self { quick: false, peers: false, device, threads, rounds: 0, only, json: None };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--quick" => request.quick = true,
+                "--peers" => request.peers = true,
+                "--device" => request.device = arguments.next()?.parse().ok()?,
+                "--threads" => request.threads = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
+                "--rounds" => request.rounds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
+                "--only" => request.only = arguments.next()?,
+                "--json" => request.json = Some(arguments.next()?.into()),
+                _ => return None,
+            }
+        }
+        if request.rounds == 0 {
+            request.rounds = if request.quick { 2 } else { 5 };
+        }
+        Some(request)
+    }
+}
+
+/// What a device can do at most, measured.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Limits {
+    /// Floating-point operations a second, in f32.
+    flops: f64,
+    /// Bytes a second, read and written.
+    bytes: f64,
+}
+
+/// One case's figures; the best of its rounds.
+#[derive(Debug, Serialize)]
+struct Row {
+    case: Case,
+    name: String,
+    operations: f64,
+    ours: Usage,
+    /// How near this is to the larger of what its operations and its bytes need at the limits.
+    share_of_limit: f64,
+    torch: Option<Usage>,
+}
+
+fn main() {
+    let Some(request) = Request::parse(std::env::args().skip(1)) else {
+        eprintln!("{HELP}");
+        std::process::exit(2);
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(request.threads).build_global().expect("no pool yet");
+    let backend = pollster::block_on(choose(request.device, Precision::F32)).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        std::process::exit(1);
+    });
+    let mut peer = request.peers.then(|| Peer::start(request.threads));
+    let limits = limits(&backend.device, backend.adapter.is_none());
+    println!("{}, {} threads", backend.reason, request.threads);
+    println!("limits: {:.0} GFLOP/s, {:.1} GB/s\n", limits.flops / 1e9, limits.bytes / 1e9);
+    report::head(request.peers);
+    let mut rows = Vec::new();
+    for case in cases::all(request.quick) {
+        let name = case.to_string();
+        if !name.contains(&request.only) {
+            continue;
+        }
+        let setting = Setting { device: &backend.device, attention: backend.attention };
+        let mut run = case.prepare(&setting);
+        let mut ours = || {
+            usage::of(|| {
+                run();
+                backend.device.sync().expect("the device does its work");
+            })
+        };
+        ours();
+        let mut best = [None::<Usage>, None];
+        for _ in 0..request.rounds {
+            best[0] = Some(ours().best(best[0]));
+            if let Some(peer) = &mut peer {
+                best[1] = Some(peer.run(&case).best(best[1]));
+            }
+        }
+        let [Some(ours), torch] = best else { unreachable!("at least one round") };
+        let (operations, bytes) = (case.operations(), case.bytes());
+        let needed = (operations / limits.flops).max(bytes / limits.bytes);
+        let row = Row { case, name, operations, ours, share_of_limit: needed / ours.seconds, torch };
+        report::row(&row);
+        rows.push(row);
+    }
+    if let Some(path) = request.json {
+        report::json(&path, &backend.reason, request.threads, limits, &rows);
+    }
+}
+
+/// The best of several tries.
+fn limits(device: &Device, host: bool) -> Limits {
+    let best = |f: &dyn Fn() -> f64| (0..5).map(|_| f()).fold(0.0, f64::max);
+    let values = 1 << 26;
+    let side = 2048;
+    let x = Tensor::<1>::random([values], Distribution::Default, device);
+    let square = Tensor::<2>::random([side, side], Distribution::Default, device);
+    let timed = |f: &dyn Fn()| {
+        let begun = Instant::now();
+        f();
+        device.sync().expect("the device does its work");
+        begun.elapsed().as_secs_f64()
+    };
+    // No kernel of ours can be asked on a GPU: burn's largest product stands for it.
+    let product = || 2.0 * (side as f64).powi(3) / timed(&|| drop(square.clone().matmul(square.clone())));
+    let host_copy = || usage::copy_bytes_a_second(values);
+    let copy = || 8.0 * values as f64 / timed(&|| drop(x.clone().add_scalar(1.0)));
+    if host {
+        Limits { flops: best(&clarifier_kernels::peak_flops), bytes: best(&host_copy) }
+    } else {
+        Limits { flops: best(&product), bytes: best(&copy) }
+    }
+}

@@ -1,0 +1,61 @@
+//! The table and the file.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::{Limits, Row};
+
+const MIB: f64 = (1u64 << 20) as f64;
+
+/// The table's head.
+pub fn head(peers: bool) {
+    let (more, rule) = if peers {
+        (
+            " PyTorch ms | PyTorch GFLOP/s | time, ours / PyTorch | processor time, ours / PyTorch | PyTorch peak MiB |",
+            " ---: | ---: | ---: | ---: | ---: |",
+        )
+    } else {
+        ("", "")
+    };
+    println!("| case | ms | GFLOP/s | of the limit | peak MiB |{more}");
+    println!("| --- | ---: | ---: | ---: | ---: |{rule}");
+}
+
+/// One row of the table.
+pub fn row(row: &Row) {
+    let rate = |seconds: f64| match row.operations {
+        0.0 => "–".to_owned(),
+        operations => format!("{:.1}", operations / seconds / 1e9),
+    };
+    let ours = &row.ours;
+    print!(
+        "| {} | {:.2} | {} | {:.0} % | {:.0} |",
+        row.name,
+        ours.seconds * 1e3,
+        rate(ours.seconds),
+        100.0 * row.share_of_limit,
+        ours.peak as f64 / MIB
+    );
+    match &row.torch {
+        Some(torch) => println!(
+            " {:.2} | {} | {:.2} | {:.2} | {:.0} |",
+            torch.seconds * 1e3,
+            rate(torch.seconds),
+            ours.seconds / torch.seconds,
+            ours.cpu_seconds / torch.cpu_seconds,
+            torch.peak as f64 / MIB
+        ),
+        None => println!(),
+    }
+}
+
+/// All of it, for programs.
+pub fn json(path: &Path, device: &str, threads: usize, limits: Limits, rows: &[Row]) {
+    let all = json!({ "device": device, "threads": threads, "limits": limits, "rows": rows });
+    let text = serde_json::to_string_pretty(&all).expect("plain data");
+    if let Err(error) = std::fs::write(path, text) {
+        eprintln!("{}: {error}", path.display());
+        std::process::exit(1);
+    }
+}
