@@ -41,6 +41,23 @@ pub fn check_unpacking(device: &Device) {
     }
 }
 
+/// As many values as a device must take: more than one dimension of a dispatch has, if groups are small.
+fn check_large(device: &Device) {
+    // 128 MiB in f32, the least that devices see at once.
+    let count = (1 << 25) - 1;
+    let pattern = |i: usize| (i as u32).wrapping_mul(2_654_435_761) as u16 & 0x7bff;
+    let patterns: Vec<u16> = (0..count).map(pattern).collect();
+    let packed = PackedValues::from_bits(&patterns, Half::F16).place([count], device);
+    let unpacked = values(packed.unpack());
+    let last = || values(packed.unpack().narrow(0, count - 1, 1));
+    last();
+    let begun = std::time::Instant::now();
+    (0..10).for_each(|_| drop(last()));
+    println!("{count} values unpacked in {:?}", begun.elapsed() / 10);
+    let wrong = (0..count).find(|i| unpacked[*i].to_bits() != widen(Half::F16, patterns[*i]).to_bits());
+    assert_eq!(wrong, None);
+}
+
 #[test]
 fn sixteen_bits_are_what_the_formats_say() {
     for bits in 0..=u16::MAX {
@@ -138,6 +155,7 @@ fn networks_with_packed_weights_are_the_same() {
 fn packed_weights_work_on_wgpu() {
     let backend = crate::gpu::gpu();
     check_unpacking(&backend.device);
+    check_large(&backend.device);
     check_networks(&backend.device);
 }
 
