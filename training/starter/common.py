@@ -1,0 +1,78 @@
+"""What both trainings share: a schedule by the clock, averaged weights, a state that a stopped training goes on from."""
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+WARM_UP = 200
+
+
+class Training:
+    """Adam over `networks` for `minutes` of work, however often it is interrupted; writes to `state` every few minutes."""
+
+    def __init__(self, networks: nn.ModuleDict, rate: float, minutes: float, state: Path):
+        self.networks, self.rate, self.total, self.path = networks, rate, 60 * minutes, state
+        self.average = copy.deepcopy(networks).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(networks.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.step, self.spent, self.curve = 0, 0.0, []
+        if state.exists():
+            saved = torch.load(state, weights_only=True)
+            networks.load_state_dict(saved["networks"])
+            self.average.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.spent, self.curve = saved["step"], saved["spent"], saved["curve"]
+
+    def save(self) -> None:
+        saved = {"networks": self.networks.state_dict(), "average": self.average.state_dict(),
+                 "optimizer": self.optimizer.state_dict(), "step": self.step, "spent": self.spent, "curve": self.curve}
+        fresh = self.path.with_suffix(".new")
+        torch.save(saved, fresh)
+        fresh.replace(self.path)
+
+    def run(self, loss_of: Callable[[int], torch.Tensor], look: Callable[[nn.ModuleDict], dict], every: int) -> None:
+        """`loss_of(step)` is descended; `look(average)` is noted in the curve each `every` steps."""
+        losses, begun = [], time.monotonic()
+        while self.spent < self.total:
+            # A cosine that ends a little above zero.
+            rate = self.rate * (0.5 * (1 + math.cos(math.pi * self.spent / self.total)) + 1e-3)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * min(1.0, (self.step + 1) / WARM_UP)
+            loss = loss_of(self.step)
+            self.optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+            self.optimizer.step()
+            keep = min(0.999, (self.step + 1) / (self.step + 10))
+            with torch.no_grad():
+                for mean, value in zip(self.average.parameters(), self.networks.parameters()):
+                    mean.lerp_(value, 1 - keep)
+            losses.append(loss.item())
+            self.step += 1
+            now = time.monotonic()
+            self.spent, begun = self.spent + now - begun, now
+            if self.step % every == 0 or self.spent >= self.total:
+                found = look(self.average)
+                self.curve.append({"step": self.step, "minutes": self.spent / 60, "loss": float(np.mean(losses)), **found})
+                print(", ".join(f"{k} {v:.5g}" for k, v in self.curve[-1].items()), flush=True)
+                losses = []
+                self.save()
+                # Looking is not training.
+                begun = time.monotonic()
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    """In dB, of pictures in -1 ..= 1 as 8 bits have them."""
+    levels = lambda x: ((x.clamp(-1, 1) + 1) * 127.5).round()
+    error = (levels(a) - levels(b)).square().mean().item()
+    return 10 * math.log10(255**2 / max(error, 1e-9))
+
+
+def unit(pictures: np.ndarray) -> torch.Tensor:
+    """8 bits as -1 ..= 1."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).float() / 127.5 - 1

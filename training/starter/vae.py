@@ -1,0 +1,77 @@
+"""Train the autoencoder; goes on from its state.
+
+    python vae.py --crops crops.npz --state vae.pt --minutes 60
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from common import Training, psnr, unit
+from networks import autoencoder
+
+HELD_BACK = 32
+"""The first crops are looked at and not trained on."""
+KL = 1e-6
+NOISE = 0.05
+"""Of a latent's deviation: diffusion leaves as much error, and the decoder should not make a pattern of it."""
+SIDES = [(64, 24), (64, 24), (64, 24), (128, 6), (256, 2)]
+"""Sides of the parts and how many at once: mostly small ones, which are many pictures; the large ones teach the group norms
+what a picture's statistics are."""
+
+
+def gradients(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crops", type=Path, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="of work, over all calls")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    crops, pick = np.load(args.crops), random.Random(0)
+    # Guesses are what will be encoded.
+    pictures = [crops["true"], crops["guess"]]
+    held = unit(pictures[0][:HELD_BACK])
+    networks = nn.ModuleDict({"vae": autoencoder()}).to(memory_format=torch.channels_last)
+    training = Training(networks, 1e-3, args.minutes, args.state)
+    vae = networks["vae"]
+
+    def batch() -> torch.Tensor:
+        side, count = pick.choice(SIDES)
+        source = pictures[0] if pick.random() < 0.75 else pictures[1]
+        parts = []
+        for _ in range(count):
+            one = source[pick.randrange(HELD_BACK, len(source))]
+            y, x = (pick.randrange((length - side) // 4 + 1) * 4 for length in one.shape[1:])
+            parts.append(one[:, y : y + side, x : x + side])
+        return unit(np.stack(parts)).to(memory_format=torch.channels_last)
+
+    def loss_of(_: int) -> torch.Tensor:
+        true = batch()
+        posterior = vae.encode(true).latent_dist
+        latents = posterior.sample()
+        latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
+        found = vae.decode(latents).sample
+        pixels = (found - true).square().add(1e-6).sqrt().mean()
+        edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
+        return pixels + 0.5 * edges + KL * posterior.kl().mean()
+
+    @torch.no_grad()
+    def look(average: nn.ModuleDict) -> dict:
+        latents = torch.cat([average["vae"].encode(part).latent_dist.mode() for part in held.split(8)])
+        found = torch.cat([average["vae"].decode(part).sample for part in latents.split(8)])
+        return {"psnr": psnr(found, held), "deviation": latents.std().item()}
+
+    training.run(loss_of, look, every=250)
+
+
+if __name__ == "__main__":
+    main()
