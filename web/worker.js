@@ -24,12 +24,17 @@ const identity = ({ name, size, lastModified }) => JSON.stringify([name, size, l
 
 const requestDevice = self.GPUAdapter?.prototype.requestDevice;
 
+/** Resolves when a GPU is lost and the page has been told; null before there is one. */
+let lost = null;
+/** How long after the engine's own complaint a browser may say that the GPU is lost. */
+const LOST_MS = 500;
+
 /** A GPU that is lost takes along all that is on it, and whoever waits for it waits for ever: the page is told. */
 function watchDevices() {
   if (!requestDevice) return;
   GPUAdapter.prototype.requestDevice = async function (...how) {
     const device = await requestDevice.apply(this, how);
-    device.lost.then(({ message }) => {
+    lost = device.lost.then(({ message }) => {
       const reason = message ? `the GPU was lost: ${message}` : "the GPU was lost";
       self.postMessage({ event: { event: "lost", message: reason } });
     });
@@ -276,6 +281,8 @@ async function answer({ id, name, args }) {
     const value = await commands[name](...args);
     self.postMessage({ id, value }, value instanceof ArrayBuffer ? [value] : []);
   } catch (error) {
+    // What fails because the GPU is lost is told as that, whichever is noticed first.
+    if (lost) await Promise.race([lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
     self.postMessage({ id, error: error?.message ?? String(error) });
   }
 }
