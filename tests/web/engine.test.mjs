@@ -1,10 +1,9 @@
 // The engine in a real browser, through the page's worker, against the program.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
 import { launch, visit } from "./browser.mjs";
 import { startEngine } from "./engine.mjs";
 import { dist, fixtures, workshop } from "./native.mjs";
@@ -370,7 +369,9 @@ test("without WebGPU the cause is said, and lite works on the processor", { time
 });
 
 test("what is downloaded is small", async (t) => {
-  const engine = await promisify(gzip)(await readFile(join(dist, "clarifier-wasm_bg.wasm")), { level: 9 });
+  // As servers have it: Node's own zlib is one that is fast and packs a hundredth less.
+  const packed = { encoding: "buffer", maxBuffer: 1e8 };
+  const { stdout: engine } = await promisify(execFile)("gzip", ["-9", "-c", join(dist, "clarifier-wasm_bg.wasm")], packed);
   t.diagnostic(`the engine is ${(engine.length / 1e6).toFixed(2)} MB gzipped`);
   assert.ok(engine.length < 5e6, `${engine.length} bytes`);
 });
