@@ -371,7 +371,11 @@ test("without WebGPU the cause is said, and lite works on the processor", { time
 test("what is downloaded is small", async (t) => {
   // As servers have it: Node's own zlib is one that is fast and packs a hundredth less.
   const packed = { encoding: "buffer", maxBuffer: 1e8 };
-  const { stdout: engine } = await promisify(execFile)("gzip", ["-9", "-c", join(dist, "clarifier-wasm_bg.wasm")], packed);
+  const { stdout: engine } = await promisify(execFile)(
+    "gzip",
+    ["-9", "-c", join(dist, "clarifier-wasm_bg.wasm")],
+    packed,
+  );
   t.diagnostic(`the engine is ${(engine.length / 1e6).toFixed(2)} MB gzipped`);
   assert.ok(engine.length < 5e6, `${engine.length} bytes`);
 });
