@@ -1,6 +1,7 @@
 //! What the tests share: models made by formula, fixtures, and comparison.
 
 pub mod models;
+pub mod runs;
 pub mod team;
 pub mod weights;
 

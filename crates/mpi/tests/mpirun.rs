@@ -5,45 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::runs::{KEPT, RUN};
 use clarifier_tests::weights::Stored;
 use image::{ImageBuffer, Rgb};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clarifier-mpi");
 
-/// Two stages of many phases, a sampler with a history and noise of its own, tiles that move.
-const RUN: &[&str] = &[
-    "upscale",
-    "in.png",
-    "--checkpoint",
-    "tiny",
-    "--device",
-    "cpu",
-    "--upscaler",
-    "lite",
-    "--upscale-factor",
-    "2.5",
-    "--solver",
-    "dpm++3m_sde",
-    "--num-inference-steps",
-    "8",
-    "--denoise-strength",
-    "0.5",
-    "--tile-width",
-    "12",
-    "--tile-height",
-    "8",
-    "--tile-overlap",
-    "4",
-    "--tile-jitter",
-    "--vae-tile",
-    "128",
-    "--seed",
-    "7",
-    "--output-depth",
-    "16",
-];
-const KEPT: &[&str] = &["-o", "out.png", "--work-dir", "work", "--save-every", "0"];
+/// Tiles that move, too.
+const MOVING: &[&str] = &["--tile-jitter"];
 
 /// A folder with networks and a picture.
 fn home() -> tempfile::TempDir {
@@ -87,7 +57,7 @@ fn said(output: &Output) -> String {
 }
 
 fn undisturbed(home: &Path) -> Vec<u8> {
-    let run = plain(home, &[RUN, &["-o", "alone.png"]].concat());
+    let run = plain(home, &[RUN, MOVING, &["-o", "alone.png"]].concat());
     assert!(run.status.success(), "{}", said(&run));
     std::fs::read(home.join("alone.png")).unwrap()
 }
@@ -98,7 +68,7 @@ fn one_two_and_four_processes_give_the_plain_programs_bytes() {
     let expected = undisturbed(home.path());
     for processes in [1, 2, 4] {
         let output = format!("out{processes}.png");
-        let run = mpirun(home.path(), processes, &[RUN, &["-o", &output, "-v"]].concat()).output();
+        let run = mpirun(home.path(), processes, &[RUN, MOVING, &["-o", &output, "-v"]].concat()).output();
         let run = run.expect("mpirun, of OpenMPI");
         assert!(run.status.success(), "{processes}: {}", said(&run));
         assert!(std::fs::read(home.path().join(&output)).unwrap() == expected, "{processes}");
@@ -129,7 +99,7 @@ fn process(mpirun: u32, rank: usize) -> u32 {
 fn a_killed_process_ends_the_job_and_another_number_of_them_goes_on() {
     let home = home();
     let expected = undisturbed(home.path());
-    let same = [RUN, KEPT].concat();
+    let same = [RUN, MOVING, KEPT].concat();
     for (number, (processes, victim)) in [(2, 1), (4, 2), (3, 0)].into_iter().enumerate() {
         // By the same command, and by `resume`.
         let args: &[&str] = if number == 1 { &["resume", "work"] } else { &same };
@@ -167,7 +137,7 @@ fn a_killed_process_ends_the_job_and_another_number_of_them_goes_on() {
 fn what_one_process_cannot_do_ends_all_and_names_it() {
     let home = home();
     std::fs::create_dir(home.path().join("elsewhere")).unwrap();
-    let args = [RUN, KEPT].concat();
+    let args = [RUN, MOVING, KEPT].concat();
     let mut command = with_home(Command::new("mpirun"), home.path());
     command.args(["--oversubscribe", "--bind-to", "none", "-n", "1", PROGRAM]).args(&args);
     // Another machine, say, which does not have the picture.

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::runs::{KEPT, RUN};
 use clarifier_tests::weights::Stored;
 use image::{ImageBuffer, Rgb};
 use serde_json::Value;
@@ -25,39 +26,6 @@ fn home() -> tempfile::TempDir {
     picture(&home.path().join("in.png"), 200, 20);
     home
 }
-
-/// Two stages of many phases, a sampler with a history and noise of its own; saved after every tile.
-const RUN: &[&str] = &[
-    "upscale",
-    "in.png",
-    "--checkpoint",
-    "tiny",
-    "--device",
-    "cpu",
-    "--upscaler",
-    "lite",
-    "--upscale-factor",
-    "2.5",
-    "--solver",
-    "dpm++3m_sde",
-    "--num-inference-steps",
-    "8",
-    "--denoise-strength",
-    "0.5",
-    "--tile-width",
-    "12",
-    "--tile-height",
-    "8",
-    "--tile-overlap",
-    "4",
-    "--vae-tile",
-    "128",
-    "--seed",
-    "7",
-    "--output-depth",
-    "16",
-];
-const KEPT: &[&str] = &["-o", "out.png", "--work-dir", "work", "--save-every", "0"];
 
 fn events(output: &[u8]) -> Vec<Value> {
     let lines = String::from_utf8(output.to_vec()).unwrap();

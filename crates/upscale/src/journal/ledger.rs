@@ -289,22 +289,12 @@ impl Ledger {
         phase: Phase,
         instead_of: &[&str],
     ) -> Result<(), Error> {
-        let kept = self.own_complete(name, picture, phase, instead_of);
-        self.team.agree(kept)
-    }
-
-    fn own_complete(
-        &mut self,
-        name: &str,
-        picture: &mut Raster,
-        phase: Phase,
-        instead_of: &[&str],
-    ) -> Result<(), Error> {
-        let Some(kept) = &mut self.kept else { return Ok(()) };
-        kept.take(name, picture)?;
-        kept.stand(phase, 1, 1);
-        kept.forget(|other| instead_of.contains(&other));
-        Ok(kept.write()?)
+        self.change(|kept| {
+            kept.take(name, picture)?;
+            kept.stand(phase, 1, 1);
+            kept.forget(|other| instead_of.contains(&other));
+            Ok(())
+        })
     }
 
     /// The numbers `name` are complete, and take the place of `instead_of`.
@@ -315,24 +305,14 @@ impl Ledger {
         phase: Phase,
         instead_of: &[&str],
     ) -> Result<(), Error> {
-        let kept = self.own_keep(name, values, phase, instead_of);
-        self.team.agree(kept)
-    }
-
-    fn own_keep(
-        &mut self,
-        name: &str,
-        values: &[f32],
-        phase: Phase,
-        instead_of: &[&str],
-    ) -> Result<(), Error> {
-        let Some(kept) = &mut self.kept else { return Ok(()) };
-        let stored = kept.store(Values::F32(values))?;
-        kept.record.values.insert(name.to_owned(), stored);
-        kept.record.partial = None;
-        kept.stand(phase, 1, 1);
-        kept.forget(|other| instead_of.contains(&other));
-        Ok(kept.write()?)
+        self.change(|kept| {
+            let stored = kept.store(Values::F32(values))?;
+            kept.record.values.insert(name.to_owned(), stored);
+            kept.record.partial = None;
+            kept.stand(phase, 1, 1);
+            kept.forget(|other| instead_of.contains(&other));
+            Ok(())
+        })
     }
 
     /// The stage `index` is done: its picture is `name`, and nothing else of it and of those before is needed,
@@ -345,26 +325,24 @@ impl Ledger {
         phase: Phase,
         shared: &[&str],
     ) -> Result<(), Error> {
-        let kept = self.own_finish_stage(index, name, picture, phase, shared);
-        self.team.agree(kept)
+        self.change(|kept| {
+            if !kept.record.pictures.contains_key(name) {
+                kept.take(name, picture)?;
+            }
+            kept.record.result = Some((index, name.to_owned()));
+            kept.record.partial = None;
+            kept.stand(phase, 1, 1);
+            kept.forget(|other| other != name && !shared.contains(&other));
+            Ok(())
+        })
     }
 
-    fn own_finish_stage(
-        &mut self,
-        index: usize,
-        name: &str,
-        picture: &mut Raster,
-        phase: Phase,
-        shared: &[&str],
-    ) -> Result<(), Error> {
-        let Some(kept) = &mut self.kept else { return Ok(()) };
-        if !kept.record.pictures.contains_key(name) {
-            kept.take(name, picture)?;
-        }
-        kept.record.result = Some((index, name.to_owned()));
-        kept.record.partial = None;
-        kept.stand(phase, 1, 1);
-        kept.forget(|other| other != name && !shared.contains(&other));
-        Ok(kept.write()?)
+    /// Rank 0 changes the record and writes it down; all of a team learn whether that went well.
+    fn change(&mut self, change: impl FnOnce(&mut Kept) -> Result<(), Error>) -> Result<(), Error> {
+        let written = self.kept.as_mut().map_or(Ok(()), |kept| {
+            change(kept)?;
+            Ok(kept.write()?)
+        });
+        self.team.agree(written)
     }
 }
