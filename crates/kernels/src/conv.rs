@@ -1,11 +1,12 @@
 //! Convolution.
 
+use burn::tensor::activation::leaky_relu;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
 use crate::cpu::matmul::{Bias, Matrix, matmul};
-use crate::cpu::winograd::{Conv3x3, conv3x3};
-use crate::cpu::{Host, tensor};
+use crate::cpu::winograd::{After, Conv3x3, Filters, conv3x3, dense_bytes, dense3x3};
+use crate::cpu::{Host, KEPT, tensor};
 
 /// 2-D convolution.
 ///
@@ -34,6 +35,50 @@ pub fn conv2d(
     done.unwrap_or_else(|| module::conv2d(x, weight, bias, options))
 }
 
+/// ESRGAN's dense block (Wang et al. 2018): 3 × 3 convolutions with a padding of one, each of which sees `x` and the outputs
+/// of all before it, with a leaky ReLU after all but the last, whose output times `scale` is added to `x`.
+///
+/// On the CPU in f32 all of them share what minimal filtering makes of the pictures.
+///
+/// # Shapes
+/// - `x` and output: `[batch, channels, h, w]`
+/// - `convs`: weight `[outputs, inputs, 3, 3]` and bias `[outputs]` of each, the last with as many outputs as `x` has channels
+pub fn dense_block(x: Tensor<4>, convs: &[(Tensor<4>, Tensor<1>)], slope: f64, scale: f64) -> Tensor<4> {
+    if let Some(done) = dense(&x, convs, slope as f32, scale as f32) {
+        return done;
+    }
+    let options = ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
+    let mut seen = x.clone();
+    let Some(((weight, bias), inner)) = convs.split_last() else { return x };
+    for (weight, bias) in inner {
+        let y = conv2d(seen.clone(), weight.clone(), Some(bias.clone()), options.clone());
+        seen = Tensor::cat(vec![seen, leaky_relu(y, slope)], 1);
+    }
+    conv2d(seen, weight.clone(), Some(bias.clone()), options).mul_scalar(scale) + x
+}
+
+fn dense(x: &Tensor<4>, convs: &[(Tensor<4>, Tensor<1>)], slope: f32, scale: f32) -> Option<Tensor<4>> {
+    let [batch, _, h, w] = x.dims();
+    let most = convs.last()?.0.dims()[1];
+    if dense_bytes(batch, most, h, w)? > KEPT {
+        return None;
+    }
+    let from = Host::of(x)?;
+    let hosts: Option<Vec<_>> = convs.iter().map(|(w, b)| Some((Host::of(w)?, Host::of(b)?))).collect();
+    let hosts = hosts?;
+    let values: Vec<_> = hosts.iter().map(|(w, b)| (w.contiguous(), b.contiguous())).collect();
+    let from = from.contiguous();
+    let filters = values.iter().zip(convs).enumerate().map(|(i, ((weight, bias), (tensor, _)))| {
+        let [outputs, inputs, ..] = tensor.dims();
+        let last = i + 1 == convs.len();
+        let after = if last { After::Residual { scale, to: &from } } else { After::LeakyRelu(slope) };
+        Filters { weight, bias, inputs, outputs, after }
+    });
+    let mut out = vec![0.0; x.dims().iter().product()];
+    dense3x3(&from, &filters.collect::<Vec<_>>(), batch, h, w, &mut out);
+    Some(tensor(out, x.dims(), &x.device()))
+}
+
 /// 3 × 3 with a padding of one.
 fn same(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> Option<Tensor<4>> {
     let [batch, inputs, h, w] = x.dims();
@@ -43,7 +88,8 @@ fn same(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> Option<T
         bias.map_or_else(|| Some(vec![0.0; outputs]), |b| Some(Host::of(b)?.contiguous().into_owned()))?;
     let mut out = vec![0.0; batch * outputs * h * w];
     let (from, weights) = (from.contiguous(), weights.contiguous());
-    conv3x3(Conv3x3 { x: &from, weight: &weights, bias: &bias, batch, inputs, outputs, h, w }, &mut out);
+    let filters = Filters { weight: &weights, bias: &bias, inputs, outputs, after: After::Nothing };
+    conv3x3(Conv3x3 { x: &from, filters, batch, h, w }, &mut out);
     Some(tensor(out, [batch, outputs, h, w], &x.device()))
 }
 

@@ -13,7 +13,7 @@ mod packed;
 
 pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
-pub use conv::conv2d;
+pub use conv::{conv2d, dense_block};
 pub use cpu::peak_flops;
 pub use linear::linear;
 pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats};
