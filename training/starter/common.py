@@ -69,6 +69,11 @@ class Training:
                 begun = worked()
 
 
+def mixed() -> torch.autocast:
+    """Activations in bfloat16: on processors that multiply it, half of the time; weights and their sums stay in f32."""
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
 def worked() -> float:
     """Seconds that all threads together have worked for."""
     return time.process_time() / torch.get_num_threads()

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lpips_alex
-from common import Training, psnr, unit
+from common import Training, mixed, psnr, unit
 from networks import autoencoder
 
 HELD_BACK = 32
@@ -60,13 +60,16 @@ def main() -> None:
 
     def loss_of(_: int) -> torch.Tensor:
         true = batch()
-        posterior = vae.encode(true).latent_dist
-        latents = posterior.sample()
-        latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
-        found = vae.decode(latents).sample
+        with mixed():
+            posterior = vae.encode(true).latent_dist
+            latents = posterior.sample()
+            latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
+            found = vae.decode(latents).sample
+            distance = metric(found, true).mean()
+        found = found.float()
         pixels = (found - true).square().add(1e-6).sqrt().mean()
         edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
-        return pixels + 0.5 * edges + PERCEPTUAL * metric(found, true).mean() + KL * posterior.kl().mean()
+        return pixels + 0.5 * edges + PERCEPTUAL * distance + KL * posterior.kl().float().mean()
 
     @torch.no_grad()
     def look(average: nn.ModuleDict) -> dict:

@@ -14,10 +14,11 @@ use clarifier_tile::{Rect, Size, TileGrid, Window};
 use crate::band::BandBlender;
 use crate::device::Backend;
 use crate::enlarge::whole_parts;
-use crate::event::tell;
+use crate::event::{tell, tell_part};
 use crate::frame::Frame;
 use crate::journal::{Ledger, Unit, Values};
 use crate::models::read;
+use crate::preview::StepPreview;
 use crate::{Canvas, Diffusion, Error, Observer, Phase, Team, VaeStatistics};
 
 /// Pixels of a latent, which [`crate::Models::load`] makes sure of.
@@ -135,6 +136,8 @@ pub struct Autoencoder {
     pub statistics: Statistics,
     /// Who computes.
     pub team: Team,
+    /// Whether to tell of each decoded tile ([`crate::Event::Part`]).
+    pub looks: bool,
 }
 
 fn dims(size: Size, channels: usize, batch: usize) -> [usize; 4] {
@@ -154,7 +157,7 @@ impl Autoencoder {
         let side = tile_side(tile, factor);
         let grid = TileGrid::new(frame.area(), Size::new(side, side), OVERLAP);
         let grid = grid.expect("an overlap smaller than the tile");
-        Self { grid, frame, wrap, statistics: Statistics::default(), team: Team::alone() }
+        Self { grid, frame, wrap, statistics: Statistics::default(), team: Team::alone(), looks: false }
     }
 
     /// Whether there are several tiles, which must share their statistics.
@@ -383,7 +386,12 @@ impl Decoding<'_> {
                 let rect = grid.get(index);
                 let weights = grid.weights(index, Window::Feather);
                 let top = band.top();
-                band.add(rect, &Planes::new(rect.size, 3, pixels), &weights)?;
+                let pixels = Planes::new(rect.size, 3, pixels);
+                if autoencoder.looks {
+                    let part = StepPreview::of_pixels(&pixels, rect, grid.area(), grid.area());
+                    tell_part(observe, part)?;
+                }
+                band.add(rect, &pixels, &weights)?;
                 if ledger.is_kept() {
                     if band.top() > top {
                         let rows = band_rows(top, band.top());
