@@ -7,9 +7,9 @@ mod transform;
 
 use rayon::prelude::*;
 
-use super::simd::{LANES, ROWS, plain, scratch, vectorized};
-use plan::{DEPTH, INPUT_BYTES, MADE, Plan, places};
-use tile::{Task, inputs_of};
+use super::simd::{LANES, ROWS, scratch, vectorized};
+use plan::{DEPTH, INPUT_BYTES, MADE, Plan, Runs};
+use tile::{See, Task};
 use transform::POINTS;
 
 /// A batch of pictures and what is convolved with them.
@@ -137,9 +137,9 @@ fn see(plan: &Plan, pictures: Pictures, offset: usize, first: usize, seen: &mut 
         let (panel, part) = (at / plan.parts, at % plan.parts);
         let row = (first + panel / panels) * plan.rows;
         let end = (row + plan.rows).min(plan.all_rows);
-        let places = places(plan, row, panel % panels, end);
+        let runs = Runs::new(plan, row, panel % panels, end);
         let channels = part * plan.depth..((part + 1) * plan.depth).min(pictures.channels);
-        plain(|| inputs_of(&pictures, places, channels, plan.pitch(), &mut to[offset..]));
+        vectorized(See { pictures, runs, channels, pitch: plan.pitch(), to: &mut to[offset..] });
     });
 }
 

@@ -87,12 +87,51 @@ impl Plan {
     }
 }
 
-/// Where the sixteen tiles of a panel lie: picture, row and column of tiles; fewer at the end.
-pub(super) fn places(plan: &Plan, row: usize, panel: usize, end: usize) -> impl Iterator<Item = [usize; 3]> {
-    let Plan { down, across, .. } = *plan;
-    let first = row * across + panel * LANES;
-    (first..(first + LANES).min(end * across)).map(move |tile| {
-        let (row, column) = (tile / across, tile % across);
-        [row / down, row % down, column]
-    })
+/// Tiles of a panel that lie beside each other.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Run {
+    /// The first one's lane, and how many they are.
+    pub lane: usize,
+    pub count: usize,
+    /// Of the first: picture, row and column of tiles.
+    pub picture: usize,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// Where the sixteen tiles of a panel lie; fewer at the end.
+#[derive(Clone, Copy)]
+pub(super) struct Runs {
+    all: [Run; LANES],
+    count: usize,
+}
+
+impl Runs {
+    /// Of the `panel`th in the rows of tiles from `row` to `end`.
+    pub(super) fn new(plan: &Plan, row: usize, panel: usize, end: usize) -> Self {
+        let Plan { down, across, .. } = *plan;
+        let first = row * across + panel * LANES;
+        let last = (first + LANES).min(end * across);
+        let mut runs = Self { all: [Run::default(); LANES], count: 0 };
+        let mut tile = first;
+        while tile < last {
+            let (row, column) = (tile / across, tile % across);
+            let count = (across - column).min(last - tile);
+            runs.all[runs.count] =
+                Run { lane: tile - first, count, picture: row / down, row: row % down, column };
+            runs.count += 1;
+            tile += count;
+        }
+        runs
+    }
+
+    /// The one that all lanes lie in, if they do.
+    pub(super) fn whole(&self) -> Option<Run> {
+        (self.all[0].count == LANES).then_some(self.all[0])
+    }
+
+    /// From the first lane on.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Run> {
+        self.all[..self.count].iter().copied()
+    }
 }

@@ -3,50 +3,114 @@
 use pulp::{Simd, WithSimd};
 
 use super::super::simd::{LANES, ROWS, Tile, multiply};
-use super::plan::{MADE, Plan, SEEN, places};
+use super::plan::{MADE, Plan, Run, Runs, SEEN};
 use super::transform::{POINTS, filters as transformed, inputs, outputs};
 use super::{After, Filters, Pictures};
 
-/// The transformed tiles of one panel, for some input channels: `[point, channel, lane]`.
+/// Pixels that the tiles of a panel make in a row.
+const ACROSS: usize = MADE * LANES;
+
+/// Turns pixels of one row into the columns of the tiles beside each other, some lanes at a time. In which order the lanes
+/// then are is the processor's business; [`joined`] takes it back.
 #[inline(always)]
-pub(super) fn inputs_of(
-    pictures: &Pictures,
-    places: impl Iterator<Item = [usize; 3]>,
-    channels: std::ops::Range<usize>,
-    pitch: usize,
-    to: &mut [[f32; LANES]],
-) {
-    let Pictures { x, channels: all, h, w } = *pictures;
-    let mut at = [[usize::MAX; 3]; LANES];
-    at.iter_mut().zip(places).for_each(|(at, place)| *at = place);
-    // What lies outside the picture stays zero: it is the same for all channels.
-    let mut tiles = [[0.0; LANES]; POINTS];
-    for (k, channel) in channels.enumerate() {
-        for (lane, [picture, row, column]) in at.iter().copied().enumerate() {
-            if picture == usize::MAX {
-                continue;
-            }
-            let plane = &x[(picture * all + channel) * h * w..][..h * w];
-            // The tile sees one row and column before what it makes, and one after.
-            let (top, left) = (MADE * row, MADE * column);
-            if top > 0 && left > 0 && top + SEEN <= h + 1 && left + SEEN <= w + 1 {
-                let lines = plane[(top - 1) * w + left - 1..].chunks(w);
-                for (tiles, line) in tiles.as_chunks_mut::<SEEN>().0.iter_mut().zip(lines) {
-                    let line: &[f32; SEEN] = line.first_chunk().expect("inside the plane");
-                    for j in 0..SEEN {
-                        tiles[j][lane] = line[j];
-                    }
-                }
-            } else {
-                for i in usize::from(top == 0)..SEEN.min(h + 1 - top) {
-                    for j in usize::from(left == 0)..SEEN.min(w + 1 - left) {
-                        tiles[i * SEEN + j][lane] = plane[(top + i - 1) * w + left + j - 1];
-                    }
-                }
-            }
+fn split<S: Simd>(simd: S, pixels: &[f32; ACROSS]) -> [[f32; LANES]; MADE] {
+    let mut columns = [[0.0; LANES]; MADE];
+    for (i, pixels) in S::as_simd_f32s(pixels).0.as_chunks::<MADE>().0.iter().enumerate() {
+        for (column, values) in columns.iter_mut().zip(simd.deinterleave_shfl_f32s(*pixels)) {
+            S::as_mut_simd_f32s(column).0[i] = values;
         }
-        for (point, tile) in inputs(&tiles).iter().enumerate() {
-            to[point * pitch + k] = *tile;
+    }
+    columns
+}
+
+/// The reverse of [`split`].
+#[inline(always)]
+fn joined<S: Simd>(simd: S, columns: &[[f32; LANES]; MADE]) -> [f32; ACROSS] {
+    let mut pixels = [0.0; ACROSS];
+    for (i, pixels) in S::as_mut_simd_f32s(&mut pixels).0.as_chunks_mut::<MADE>().0.iter_mut().enumerate() {
+        let values: [S::f32s; MADE] = std::array::from_fn(|j| S::as_simd_f32s(&columns[j]).0[i]);
+        *pixels = simd.interleave_shfl_f32s(values);
+    }
+    pixels
+}
+
+/// A row of what the tiles of a panel see: for each lane four pixels, from the one before what it makes on, and the two
+/// after them. Zero outside the picture and in lanes without a tile.
+struct Line {
+    four: [f32; ACROSS],
+    /// Of each four the first two count.
+    two: [f32; ACROSS],
+}
+
+impl Line {
+    /// For the tiles of `run`, what is in `line` of the picture; none is above or below it.
+    #[inline(always)]
+    fn take(&mut self, run: Run, line: Option<&[f32]>) {
+        let lanes = MADE * run.lane..MADE * (run.lane + run.count);
+        let (four, two) = (&mut self.four[lanes.clone()], &mut self.two[lanes]);
+        let Some(line) = line else {
+            four.fill(0.0);
+            two.fill(0.0);
+            return;
+        };
+        let start = MADE * run.column;
+        // Before the first column is a zero.
+        let skipped = usize::from(start == 0);
+        four[..skipped].fill(0.0);
+        copy(&line[start + skipped - 1..], &mut four[skipped..]);
+        copy(line.get(start + MADE - 1..).unwrap_or(&[]), two);
+    }
+}
+
+/// As much of `from` as there is, then zeros.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    let count = from.len().min(to.len());
+    to[..count].copy_from_slice(&from[..count]);
+    to[count..].fill(0.0);
+}
+
+/// The transformed tiles of one panel, for some input channels: `[point, channel, lane]`.
+pub(super) struct See<'a> {
+    pub pictures: Pictures<'a>,
+    pub runs: Runs,
+    pub channels: std::ops::Range<usize>,
+    pub pitch: usize,
+    pub to: &'a mut [[f32; LANES]],
+}
+
+impl WithSimd for See<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pictures, runs, channels, pitch, to } = self;
+        let Pictures { x, channels: all, h, w } = pictures;
+        let mut kept = Line { four: [0.0; ACROSS], two: [0.0; ACROSS] };
+        let mut tiles = [[0.0; LANES]; POINTS];
+        for (k, channel) in channels.enumerate() {
+            for (i, tiles) in tiles.as_chunks_mut::<SEEN>().0.iter_mut().enumerate() {
+                // A tile sees one row before what it makes, and one after.
+                let line = |run: Run| {
+                    let y = (MADE * run.row + i).checked_sub(1).filter(|y| *y < h)?;
+                    Some(&x[((run.picture * all + channel) * h + y) * w..][..w])
+                };
+                let inside = runs.whole().and_then(|run| {
+                    let seen = line(run)?.get((MADE * run.column).checked_sub(1)?..)?;
+                    Some((seen.first_chunk()?, seen.get(MADE..)?.first_chunk()?))
+                });
+                let (four, two) = inside.unwrap_or_else(|| {
+                    for run in runs.iter() {
+                        kept.take(run, line(run));
+                    }
+                    (&kept.four, &kept.two)
+                });
+                tiles[..MADE].copy_from_slice(&split(simd, four));
+                tiles[MADE..].copy_from_slice(&split(simd, two)[..SEEN - MADE]);
+            }
+            for (point, tile) in inputs(&tiles).iter().enumerate() {
+                to[point * pitch + k] = *tile;
+            }
         }
     }
 }
@@ -104,62 +168,55 @@ impl WithSimd for Task<'_, '_> {
             }
         }
         for (panel, made) in made.chunks_exact(strips * POINTS).enumerate() {
-            let places = places(&plan, row, panel, row + rows);
-            finish(&filters, &plan, row, first..first + channels, pitch, made, places, pixels);
+            let runs = Runs::new(&plan, row, panel, row + rows);
+            for i in 0..channels {
+                let tiles = &made[i / ROWS * POINTS..][..POINTS];
+                finish(simd, &filters, &plan, (row, pitch), (i, first + i), tiles, &runs, pixels);
+            }
         }
     }
 }
 
-/// Turn the products of one panel into pixels.
+/// Turn the products of one panel into pixels of the channel `channel`, the `i`th of a task's.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn finish(
+fn finish<S: Simd>(
+    simd: S,
     filters: &Filters,
     plan: &Plan,
-    row: usize,
-    channels: std::ops::Range<usize>,
-    pitch: usize,
-    made: &[Tile],
-    places: impl Iterator<Item = [usize; 3]>,
+    (row, pitch): (usize, usize),
+    (i, channel): (usize, usize),
+    tiles: &[Tile],
+    runs: &Runs,
     pixels: &mut [&mut [f32]],
 ) {
-    let width = plan.w;
-    let mut at = [[usize::MAX; 3]; LANES];
-    at.iter_mut().zip(places).for_each(|(at, place)| *at = place);
-    for (i, channel) in channels.enumerate() {
-        let tiles = &made[i / ROWS * POINTS..][..POINTS];
-        let mut values = outputs(tiles, i % ROWS);
-        let bias = filters.bias[channel];
+    let mut values = outputs(tiles, i % ROWS);
+    let bias = filters.bias[channel];
+    for value in values.as_flattened_mut() {
+        *value += bias;
+    }
+    if let After::LeakyRelu(slope) = filters.after {
         for value in values.as_flattened_mut() {
-            *value += bias;
+            *value = if *value < 0.0 { *value * slope } else { *value };
         }
-        if let After::LeakyRelu(slope) = filters.after {
-            for value in values.as_flattened_mut() {
-                *value = if *value < 0.0 { *value * slope } else { *value };
-            }
-        }
-        for (lane, [picture, down, column]) in at.iter().copied().enumerate() {
-            if picture == usize::MAX {
-                break;
-            }
-            let line = picture * plan.down + down - row;
-            let pixels = &mut *pixels[line * pitch + i];
-            let start =
-                (picture * filters.outputs + channel) * plan.plane + down * MADE * width + column * MADE;
-            let lines = pixels.chunks_exact_mut(width).zip(values.as_chunks::<MADE>().0);
-            for (line, (pixels, values)) in lines.enumerate() {
-                let mut made: [f32; MADE] = std::array::from_fn(|j| values[j][lane]);
-                let pixels = &mut pixels[column * MADE..];
-                if let After::Residual { scale, to } = filters.after {
-                    for (made, to) in made.iter_mut().zip(&to[start + line * width..]) {
-                        *made = *made * scale + to;
-                    }
-                }
-                match pixels.first_chunk_mut() {
-                    Some(pixels) => *pixels = made,
-                    None => pixels.copy_from_slice(&made[..pixels.len()]),
+    }
+    for (line, columns) in values.as_chunks::<MADE>().0.iter().enumerate() {
+        let mut made = joined(simd, columns);
+        for run in runs.iter() {
+            let strip = &mut *pixels[(run.picture * plan.down + run.row - row) * pitch + i];
+            let Some(to) = strip.get_mut(line * plan.w + MADE * run.column..(line + 1) * plan.w) else {
+                continue;
+            };
+            let count = to.len().min(MADE * run.count);
+            let made = &mut made[MADE * run.lane..][..count];
+            if let After::Residual { scale, to } = filters.after {
+                let plane = (run.picture * filters.outputs + channel) * plan.plane;
+                let start = plane + (MADE * run.row + line) * plan.w + MADE * run.column;
+                for (made, to) in made.iter_mut().zip(&to[start..]) {
+                    *made = *made * scale + to;
                 }
             }
+            to[..count].copy_from_slice(made);
         }
     }
 }
