@@ -23,7 +23,7 @@ PERCEPTUAL = 0.1
 """Share of LPIPS in the loss: without it textures come out smooth."""
 NOISE = 0.05
 """Of a latent's deviation: diffusion leaves as much error, and the decoder should not make a pattern of it."""
-SIDES = [(64, 24), (64, 24), (64, 24), (128, 6), (256, 2)]
+SIDES = [(64, 12), (64, 12), (64, 12), (128, 3), (256, 1)]
 """Sides of the parts and how many at once: mostly small ones, which are many pictures; the large ones teach the group norms
 what a picture's statistics are."""
 
@@ -45,7 +45,7 @@ def main() -> None:
     pictures = [crops["true"], crops["guess"]]
     held = unit(pictures[0][:HELD_BACK])
     networks = nn.ModuleDict({"vae": autoencoder()}).to(memory_format=torch.channels_last)
-    training = Training(networks, 1e-3, args.minutes, args.state)
+    training = Training(networks, 1.5e-3, args.minutes, args.state)
     vae, metric = networks["vae"], lpips_alex.load(args.lpips).requires_grad_(False)
 
     def batch() -> torch.Tensor:
@@ -78,7 +78,7 @@ def main() -> None:
         distance = metric(found[::4], held[::4]).mean().item()
         return {"psnr": psnr(found, held), "lpips": distance, "deviation": latents.std().item()}
 
-    training.run(loss_of, look, every=250)
+    training.run(loss_of, look, every=500)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,11 @@ impl Line {
 /// As much of `from` as there is, then zeros.
 #[inline(always)]
 fn copy(from: &[f32], to: &mut [f32]) {
+    let mut parts = from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0);
+    // Of a known length they are no calls.
+    let whole = LANES * parts.len();
+    parts.by_ref().for_each(|(from, to)| *to = *from);
+    let (from, to) = (&from[whole..], &mut to[whole..]);
     let count = from.len().min(to.len());
     to[..count].copy_from_slice(&from[..count]);
     to[count..].fill(0.0);
@@ -216,7 +221,11 @@ fn finish<S: Simd>(
                     *made = *made * scale + to;
                 }
             }
-            to[..count].copy_from_slice(made);
+            // Of a known length it is no call.
+            match (made.first_chunk::<ACROSS>(), to.first_chunk_mut::<ACROSS>()) {
+                (Some(made), Some(to)) => *to = *made,
+                _ => to[..count].copy_from_slice(made),
+            }
         }
     }
 }
