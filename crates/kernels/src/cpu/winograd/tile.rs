@@ -65,14 +65,46 @@ impl Line {
 /// As much of `from` as there is, then zeros.
 #[inline(always)]
 fn copy(from: &[f32], to: &mut [f32]) {
-    let mut parts = from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0);
-    // Of a known length they are no calls.
-    let whole = LANES * parts.len();
-    parts.by_ref().for_each(|(from, to)| *to = *from);
-    let (from, to) = (&from[whole..], &mut to[whole..]);
     let count = from.len().min(to.len());
-    to[..count].copy_from_slice(&from[..count]);
+    copy_same(&from[..count], &mut to[..count]);
     to[count..].fill(0.0);
+}
+
+/// At most [`ACROSS`] values, in parts of known lengths: a call for so few would take longer than the copy, and a loop would
+/// become one.
+#[inline(always)]
+fn copy_same(mut from: &[f32], mut to: &mut [f32]) {
+    #[inline(always)]
+    fn part<const N: usize>(from: &mut &[f32], to: &mut &mut [f32]) {
+        if let (Some((values, rest)), Some((places, room))) =
+            (from.split_first_chunk::<N>(), std::mem::take(to).split_first_chunk_mut::<N>())
+        {
+            *places = *values;
+            (*from, *to) = (rest, room);
+        }
+    }
+    let count = from.len();
+    if count & 64 != 0 {
+        part::<64>(&mut from, &mut to);
+    }
+    if count & 32 != 0 {
+        part::<32>(&mut from, &mut to);
+    }
+    if count & 16 != 0 {
+        part::<16>(&mut from, &mut to);
+    }
+    if count & 8 != 0 {
+        part::<8>(&mut from, &mut to);
+    }
+    if count & 4 != 0 {
+        part::<4>(&mut from, &mut to);
+    }
+    if count & 2 != 0 {
+        part::<2>(&mut from, &mut to);
+    }
+    if count & 1 != 0 {
+        part::<1>(&mut from, &mut to);
+    }
 }
 
 /// The transformed tiles of one panel, for some input channels: `[point, channel, lane]`.
@@ -221,11 +253,7 @@ fn finish<S: Simd>(
                     *made = *made * scale + to;
                 }
             }
-            // Of a known length it is no call.
-            match (made.first_chunk::<ACROSS>(), to.first_chunk_mut::<ACROSS>()) {
-                (Some(made), Some(to)) => *to = *made,
-                _ => to[..count].copy_from_slice(made),
-            }
+            copy_same(made, &mut to[..count]);
         }
     }
 }
