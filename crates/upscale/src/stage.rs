@@ -3,11 +3,12 @@
 use clarifier_raster::{Filter, Raster, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 
-use crate::autoencode::{Autoencoder, FACTOR, Statistics, latent_size};
+use crate::autoencode::{Autoencoder, FACTOR, latent_size};
 use crate::device::Backend;
 use crate::enlarge::Enlarging;
 use crate::journal::{JournalError, Ledger};
 use crate::lock::{Lows, REACH};
+use crate::statistics::Statistics;
 use crate::team::{from_bytes, to_bytes};
 use crate::tiles::StepTiles;
 use crate::{
