@@ -159,6 +159,9 @@ test(
               const shades = new Set(pixels).size;
               return { at: [step, steps], place: [x, y, ...covers], size: [width, height, pixels.length], shades };
             });
+          const parts = heard
+            .filter(({ event }) => event === "part")
+            .map(({ x, y, covers, width, height, pixels }) => [x, y, ...covers, width, height, pixels.length]);
           const plan = await ask("plan", { width: 96, height: 80, settings, region: null });
           return {
             ...done,
@@ -167,6 +170,7 @@ test(
             loadedAgain,
             phases,
             steps,
+            parts,
             plan,
             ...(await compare(done.blob, expected)),
           };
@@ -177,6 +181,9 @@ test(
       assert.ok(result.psnr >= 45, `${result.psnr} dB`);
       assert.deepEqual(result.phases, ["enlarge", "encode", "diffuse", "decode"]);
       assert.equal(result.loadedAgain, 0, "what is loaded stays");
+      // What the enlarger and the autoencoder make, each in one tile.
+      const whole = [0, 0, 192, 160, 192, 160, 3 * 192 * 160];
+      assert.deepEqual(result.parts, [whole, whole]);
       // After each tile its own, and the whole when all are done: a pixel for each latent.
       const tile = (x, y) => [
         [x, y, 128, 128],

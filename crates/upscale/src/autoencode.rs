@@ -8,7 +8,7 @@ use clarifier_tile::{Rect, Size, TileGrid, Window};
 
 use crate::band::BandBlender;
 use crate::device::Backend;
-use crate::enlarge::whole_parts;
+use crate::enlarging::whole_parts;
 use crate::event::{tell, tell_part};
 use crate::frame::Frame;
 use crate::journal::{Ledger, Unit, Values};

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::adapters::check_tags;
 use crate::autoencode::{FACTOR, latent_size};
-use crate::enlarge::{Enlarger, Enlarging, to_rgb};
+use crate::enlarge::{Enlarger, to_rgb};
+use crate::enlarging::Enlarging;
 use crate::finish::Finish;
 use crate::journal::{At, Journal, Ledger, identity};
 use crate::mask::Mask;

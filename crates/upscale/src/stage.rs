@@ -5,7 +5,7 @@ use clarifier_tile::{Rect, Size};
 
 use crate::autoencode::{Autoencoder, FACTOR, latent_size};
 use crate::device::Backend;
-use crate::enlarge::Enlarging;
+use crate::enlarging::Enlarging;
 use crate::journal::{JournalError, Ledger};
 use crate::lock::{Lows, REACH};
 use crate::statistics::Statistics;
