@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, module};
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::winograd::{Conv3x3, conv3x3};
 use crate::cpu::{Host, tensor};
+use crate::gpu;
 
 /// 2-D convolution.
 ///
@@ -31,6 +32,7 @@ pub fn conv2d(
         (true, 1, 1) if options.padding == [(0, 0); 2] => point(&x, &weight, bias.as_ref()),
         _ => None,
     };
+    let done = done.or_else(|| gpu::conv::conv2d(&x, &weight, bias.as_ref(), &options));
     done.unwrap_or_else(|| module::conv2d(x, weight, bias, options))
 }
 

@@ -1,0 +1,33 @@
+//! Where a kernel keeps its tile.
+
+use std::cell::Cell;
+
+use burn_cubecl::cubecl::client::Client;
+
+/// Where a kernel keeps the values that it uses more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tiles {
+    /// In registers alone: a processor that pretends to be a GPU has caches, and pays for barriers.
+    Registers,
+    /// In memory that a workgroup shares, and from there in registers: for real GPUs.
+    Shared,
+}
+
+thread_local! {
+    static FORCED: Cell<Option<Tiles>> = const { Cell::new(None) };
+}
+
+impl Tiles {
+    /// Take these for what this thread launches from now on, whatever the adapter is; with none, as the adapter is.
+    ///
+    /// For tests of both, and for browsers, which do not say that an adapter is a software one.
+    pub fn force(tiles: Option<Self>) {
+        FORCED.set(tiles);
+    }
+
+    /// Those for the device of `client`.
+    pub(crate) fn of(client: &Client) -> Self {
+        let software = client.properties().identity.physical.is_none();
+        FORCED.get().unwrap_or(if software { Self::Registers } else { Self::Shared })
+    }
+}
