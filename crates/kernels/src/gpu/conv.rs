@@ -89,6 +89,7 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
         Tiles::Registers => {
             let runs = high * wide.div_ceil(PIXELS);
             let tiles = batch * outputs.div_ceil(OUTPUTS) * runs.div_ceil(LANES);
+            let padded = pad(&x, high, window);
             // SAFETY: all indices are clamped to the operands' sizes.
             #[allow(unsafe_code)]
             unsafe {
@@ -96,7 +97,7 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
                     client,
                     workgroups(tiles),
                     CubeDim::new_1d(LANES as u32),
-                    x.arg(),
+                    padded.arg(),
                     weight.arg(),
                     bias.arg(),
                     out.arg(),
@@ -104,7 +105,8 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
                     inputs,
                     outputs,
                     high,
-                    window.launch(),
+                    wide,
+                    stride,
                     along == Bias::Rows,
                     x.element(),
                 );
@@ -115,10 +117,66 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
     Some(out.tensor())
 }
 
+/// The rows and columns that runs of pixels read, with the zeros around the picture: then no read has to ask where it is.
+fn pad(x: &Gpu, high: usize, window: Window) -> Gpu {
+    let [batch, inputs, ..] = x.dims::<4>();
+    let rows = (high - 1) * window.stride + 3;
+    let columns = (window.wide.next_multiple_of(PIXELS) - 1) * window.stride + 3;
+    let padded = x.empty([batch, inputs, rows, columns]);
+    let lines = batch * inputs * rows * columns.div_ceil(STRETCH);
+    // SAFETY: all indices are clamped to the operands' sizes.
+    #[allow(unsafe_code)]
+    unsafe {
+        surround::launch_unchecked(
+            &x.0.client,
+            workgroups(lines.div_ceil(UNITS)),
+            CubeDim::new_1d(UNITS as u32),
+            x.arg(),
+            padded.arg(),
+            batch * inputs,
+            rows,
+            columns,
+            window.launch(),
+            x.element(),
+        );
+    }
+    padded
+}
+
+/// Values of a line that one invocation copies.
+const STRETCH: usize = 16;
+/// Invocations of a workgroup that copies.
+const UNITS: usize = 64;
+
+#[cube(launch_unchecked)]
+fn surround<F: Float>(
+    x: &[F],
+    padded: &mut [F],
+    planes: usize,
+    rows: usize,
+    columns: usize,
+    window: Geometry,
+    #[define(F)] _type: ElemType,
+) {
+    let stretches = columns.div_ceil(STRETCH);
+    let at = min(ABSOLUTE_POS, planes * rows * stretches - 1);
+    let (line, column) = (at / stretches, at % stretches * STRETCH);
+    let y = (line % rows) as i32 - window.top as i32;
+    let inside = y >= 0 && y < window.h as i32;
+    let from = (line / rows * window.h + clamp(y, 0, window.h as i32 - 1) as usize) * window.w;
+    for column in column..min(column + STRETCH, columns) {
+        let x_at = column as i32 - window.start as i32;
+        let value = x[from + clamp(x_at, 0, window.w as i32 - 1) as usize];
+        let zero = F::new(0.0);
+        padded[line * columns + column] =
+            select(inside && x_at >= 0 && x_at < window.w as i32, value, zero);
+    }
+}
+
 /// An invocation has a run of pixels of one row in some output channels; neighbours have neighbouring runs.
 #[cube(launch_unchecked)]
 fn registers<F: Float>(
-    x: &[F],
+    padded: &[F],
     weight: &[F],
     bias: &[F],
     out: &mut [F],
@@ -126,11 +184,12 @@ fn registers<F: Float>(
     inputs: usize,
     outputs: usize,
     high: usize,
-    window: Geometry,
+    wide: usize,
+    #[comptime] stride: usize,
     #[comptime] biased: bool,
     #[define(F)] _type: ElemType,
 ) {
-    let wide_runs = window.wide.div_ceil(PIXELS);
+    let wide_runs = wide.div_ceil(PIXELS);
     let runs = high * wide_runs;
     let (tiles_m, tiles_n) = (outputs.div_ceil(OUTPUTS), runs.div_ceil(LANES));
     let tile = min(CUBE_POS, batch * tiles_m * tiles_n - 1);
@@ -149,16 +208,29 @@ fn registers<F: Float>(
             sums[o * PIXELS + p] = 0.0;
         }
     }
-    let top = (row * window.stride) as i32 - window.top as i32;
-    let start = (column * window.stride) as i32 - window.start as i32;
-    let plane = window.h * window.w;
+    let across = (wide_runs * PIXELS - 1) * stride + 3;
+    let plane = ((high - 1) * stride + 3) * across;
+    let first = picture * inputs * plane + row * stride * across + column * stride;
     for input in 0..inputs {
         for dy in 0..3usize {
-            let y = top + dy as i32;
-            let inside = y >= 0 && y < window.h as i32;
-            let line = (picture * inputs + input) * plane + clamp(y, 0, window.h as i32 - 1) as usize * window.w;
+            let line = first + input * plane + dy * across;
             let at = input * 9 + dy * 3;
-            strip::<F>(x, weight, &weights, &mut sums, line, at, start, inside, window.w as i32, window.stride);
+            let mut values = Array::<f32>::new(comptime!((PIXELS - 1) * stride + 3));
+            #[unroll]
+            for p in 0..(PIXELS - 1) * stride + 3 {
+                values[p] = f32::cast_from(padded[line + p]);
+            }
+            #[unroll]
+            for o in 0..OUTPUTS {
+                #[unroll]
+                for dx in 0..3usize {
+                    let tap = f32::cast_from(weight[weights[o] + at + dx]);
+                    #[unroll]
+                    for p in 0..PIXELS {
+                        sums[o * PIXELS + p] += tap * values[p * stride + dx];
+                    }
+                }
+            }
         }
     }
     #[unroll]
@@ -166,69 +238,12 @@ fn registers<F: Float>(
         #[unroll]
         for p in 0..PIXELS {
             let (output, column) = (output + o, column + p);
-            if run < runs && output < outputs && column < window.wide {
+            if run < runs && output < outputs && column < wide {
                 let mut sum = sums[o * PIXELS + p];
                 if comptime!(biased) {
                     sum += f32::cast_from(bias[output]);
                 }
-                out[((picture * outputs + output) * high + row) * window.wide + column] = F::cast_from(sum);
-            }
-        }
-    }
-}
-
-/// What one line of one channel gives to a run of pixels.
-#[cube]
-fn strip<F: Float>(
-    x: &[F],
-    weight: &[F],
-    weights: &Array<usize>,
-    sums: &mut Array<f32>,
-    line: usize,
-    at: usize,
-    start: i32,
-    inside: bool,
-    w: i32,
-    stride: usize,
-) {
-    let mut taps = Array::<f32>::new(comptime!(3 * OUTPUTS));
-    #[unroll]
-    for o in 0..OUTPUTS {
-        #[unroll]
-        for d in 0..3usize {
-            taps[o * 3 + d] = f32::cast_from(weight[weights[o] + at + d]);
-        }
-    }
-    if stride == 1 {
-        let mut values = Array::<f32>::new(comptime!(PIXELS + 2));
-        #[unroll]
-        for p in 0..PIXELS + 2 {
-            let column = start + p as i32;
-            let value = f32::cast_from(x[line + clamp(column, 0, w - 1) as usize]);
-            values[p] = select(inside && column >= 0 && column < w, value, 0.0);
-        }
-        #[unroll]
-        for o in 0..OUTPUTS {
-            #[unroll]
-            for p in 0..PIXELS {
-                #[unroll]
-                for d in 0..3usize {
-                    sums[o * PIXELS + p] += taps[o * 3 + d] * values[p + d];
-                }
-            }
-        }
-    } else {
-        #[unroll]
-        for p in 0..PIXELS {
-            #[unroll]
-            for d in 0..3usize {
-                let column = start + (p * stride + d) as i32;
-                let value = f32::cast_from(x[line + clamp(column, 0, w - 1) as usize]);
-                let value = select(inside && column >= 0 && column < w, value, 0.0);
-                #[unroll]
-                for o in 0..OUTPUTS {
-                    sums[o * PIXELS + p] += taps[o * 3 + d] * value;
-                }
+                out[((picture * outputs + output) * high + row) * wide + column] = F::cast_from(sum);
             }
         }
     }
