@@ -75,14 +75,7 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
     let (high, wide) = (across(h, top + bottom)?, across(w, start + end)?);
     let out = x.empty([batch, outputs, high, wide]);
     let window = Window { h, w, wide, stride, top, start };
-    let sizes = SizesOf {
-        batch,
-        m: outputs,
-        n: high * wide,
-        k: 9 * inputs,
-        left: 0,
-        right: inputs * h * w,
-    };
+    let sizes = SizesOf { batch, m: outputs, n: high * wide, k: 9 * inputs, left: 0, right: inputs * h * w };
     let (along, bias) = bias.as_ref().map_or((Bias::None, &x), |bias| (Bias::Rows, bias));
     let client = &x.0.client;
     match Tiles::of(client) {
@@ -168,8 +161,7 @@ fn surround<F: Float>(
         let x_at = column as i32 - window.start as i32;
         let value = x[from + clamp(x_at, 0, window.w as i32 - 1) as usize];
         let zero = F::new(0.0);
-        padded[line * columns + column] =
-            select(inside && x_at >= 0 && x_at < window.w as i32, value, zero);
+        padded[line * columns + column] = select(inside && x_at >= 0 && x_at < window.w as i32, value, zero);
     }
 }
 
@@ -194,8 +186,9 @@ fn registers<F: Float>(
     let (tiles_m, tiles_n) = (outputs.div_ceil(OUTPUTS), runs.div_ceil(LANES));
     let tile = min(CUBE_POS, batch * tiles_m * tiles_n - 1);
     let picture = tile / (tiles_m * tiles_n);
-    let output = tile % tiles_m * OUTPUTS;
-    let run = tile / tiles_m % tiles_n * LANES + UNIT_POS as usize;
+    // Neighbours share filters, which then stay in the cache.
+    let output = tile / tiles_n % tiles_m * OUTPUTS;
+    let run = tile % tiles_n * LANES + UNIT_POS as usize;
     let (row, column) = (min(run / wide_runs, high - 1), run % wide_runs * PIXELS);
 
     let mut sums = Array::<f32>::new(comptime!(OUTPUTS * PIXELS));

@@ -187,8 +187,11 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
         lefts[i] = left_at + min(row + 4 * line + i, sizes.m - 1) * sizes.k;
     }
     // Values of a column follow each other for some sources, values of a row for others.
-    let (right_depth, right_line) =
-        if comptime!(source == Source::Columns) { (unit % 4, unit / 4) } else { (unit / BLOCKS, unit % BLOCKS) };
+    let (right_depth, right_line) = if comptime!(source == Source::Columns) {
+        (unit % 4, unit / 4)
+    } else {
+        (unit / BLOCKS, unit % BLOCKS)
+    };
     let mut rights = Array::<usize>::new(4usize);
     let mut ys = Array::<i32>::new(4usize);
     let mut xs = Array::<i32>::new(4usize);
@@ -238,7 +241,8 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
                     block[q] = values;
                 }
             }
-            Source::Windows => {
+            Source::Windows =>
+            {
                 #[unroll]
                 for q in 0..4usize {
                     let k = term + q;

@@ -1,0 +1,119 @@
+//! The GPU's kernels against the CPU's, which `cpu_kernels` holds against their definitions: with tiles in registers and shared ones, in f32
+//! and in f16 where the adapter has it, at the networks' shapes and at awkward ones.
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use clarifier_kernels::{Tiles, conv2d, linear};
+use clarifier_tests::weights::data;
+
+use crate::gpu::gpu;
+
+/// f32, summed in another order; and the CPU's minimal filtering loses a digit.
+const F32: f32 = 5e-5;
+/// f16 rounds the result to 2⁻¹¹ of itself, of which the largest is the measure; the operands are the same.
+const F16: f32 = 6e-4;
+
+/// A tensor on the CPU, of values that f16 holds.
+fn made<const D: usize>(name: &str, dims: [usize; D]) -> Tensor<D> {
+    let values = data(name, &dims).iter().map(|v| burn::tensor::f16::from_f32(*v).to_f32()).collect();
+    Tensor::from_data(TensorData::new::<f32, _>(values, dims), &Device::flex())
+}
+
+/// What runs the kernels: the types that the adapter has, with both kinds of tiles.
+fn each(mut check: impl FnMut(&str, FloatDType, f32)) {
+    let backend = gpu();
+    let f16 = backend.adapter.is_some_and(|a| a.shader_f16) && backend.device.supports_dtype(DType::F16);
+    for tiles in [Tiles::Registers, Tiles::Shared] {
+        Tiles::force(Some(tiles));
+        check(&format!("{tiles:?}, f32"), FloatDType::F32, F32);
+        if f16 {
+            check(&format!("{tiles:?}, f16"), FloatDType::F16, F16);
+        }
+    }
+    Tiles::force(None);
+}
+
+/// The same on the GPU.
+fn there<const D: usize>(tensor: &Tensor<D>, dtype: FloatDType) -> Tensor<D> {
+    tensor.clone().to_device(&gpu().device).cast(dtype)
+}
+
+fn assert_near<const D: usize>(name: &str, got: Tensor<D>, want: &Tensor<D>, tolerance: f32) {
+    assert_eq!(got.dims(), want.dims(), "{name}");
+    let got: Vec<f32> = got.into_data().iter::<f32>().collect();
+    let want: Vec<f32> = want.to_data().iter::<f32>().collect();
+    let largest = want.iter().fold(0.0_f32, |a, b| a.max(b.abs())).max(1e-3);
+    let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(got.iter().all(|v| v.is_finite()), "{name}: no number");
+    assert!(worst <= tolerance * largest, "{name}: off by {worst} of {largest}");
+}
+
+#[test]
+fn convolutions_on_the_gpu_are_those_of_the_cpu() {
+    // Batch, inputs, outputs, height, width; kernel, stride, padding before and after.
+    for ([batch, inputs, outputs, h, w], [k, stride, before, after]) in [
+        ([1, 1, 1, 1, 1], [3, 1, 1, 1]),
+        ([2, 3, 7, 1, 9], [3, 1, 1, 1]),
+        ([1, 4, 320, 16, 16], [3, 1, 1, 1]),
+        ([2, 5, 4, 6, 5], [3, 1, 1, 1]),
+        ([1, 66, 13, 9, 18], [3, 1, 1, 1]),
+        ([2, 64, 32, 33, 70], [3, 1, 1, 1]),
+        ([1, 5, 9, 7, 10], [3, 1, 0, 0]),
+        ([2, 12, 65, 16, 16], [3, 2, 1, 1]),
+        ([1, 9, 10, 17, 13], [3, 2, 0, 1]),
+        ([1, 3, 2, 2, 2], [3, 2, 0, 1]),
+        ([2, 20, 64, 8, 8], [1, 1, 0, 0]),
+        ([1, 7, 5, 3, 5], [1, 1, 0, 0]),
+        ([2, 130, 70, 9, 11], [1, 1, 0, 0]),
+    ] {
+        let x = made("x", [batch, inputs, h, w]);
+        let (weight, bias) = (made("weight", [outputs, inputs, k, k]), made("bias", [outputs]));
+        let options = ConvOptions::new_with_padding([stride; 2], [(before, after); 2], [1; 2], 1);
+        let want = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
+        let unbiased = conv2d(x.clone(), weight.clone(), None, options.clone());
+        // As views whose rows do not follow each other.
+        let turned = x.clone().swap_dims(2, 3).mul_scalar(1.0).swap_dims(2, 3);
+        each(|which, dtype, tolerance| {
+            let name = format!("{which}: {k} × {k} by {stride}, {batch} × {inputs} → {outputs} at {h} × {w}");
+            let (weight, bias) = (there(&weight, dtype), there(&bias, dtype));
+            for x in [there(&x, dtype), there(&turned.clone().swap_dims(2, 3), dtype).swap_dims(2, 3)] {
+                let got = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
+                assert_near(&name, got.cast(FloatDType::F32), &want, tolerance);
+                let got = conv2d(x, weight.clone(), None, options.clone());
+                assert_near(&format!("{name}, unbiased"), got.cast(FloatDType::F32), &unbiased, tolerance);
+            }
+        });
+    }
+}
+
+#[test]
+fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
+    for (rows, inputs, outputs) in [
+        (1, 1, 1),
+        (1, 1280, 320),
+        (2, 64, 130),
+        (16, 5, 3),
+        (77, 768, 33),
+        (33, 130, 66),
+        (100, 1000, 20),
+        (129, 64, 257),
+    ] {
+        let x = made("x", [2, rows, inputs]);
+        let (weight, bias) = (made("weight", [outputs, inputs]), made("bias", [outputs]));
+        let want = linear(x.clone(), weight.clone().transpose(), Some(bias.clone()));
+        let unbiased = linear(x.clone(), weight.clone().transpose(), None);
+        each(|which, dtype, tolerance| {
+            let name = format!("{which}: {rows} × {inputs} × {outputs}");
+            let (weight, bias) = (there(&weight, dtype), there(&bias, dtype));
+            let turned = there(&x.clone().swap_dims(1, 2).mul_scalar(1.0), dtype).swap_dims(1, 2);
+            // Weights as files have them, and the other way round.
+            let straight = there(&made("weight", [outputs, inputs]).transpose().mul_scalar(1.0), dtype);
+            for (x, weight) in [(there(&x, dtype), weight.clone().transpose()), (turned, straight)] {
+                let got = linear(x.clone(), weight.clone(), Some(bias.clone()));
+                assert_near(&name, got.cast(FloatDType::F32), &want, tolerance);
+                let got = linear(x, weight, None);
+                assert_near(&format!("{name}, unbiased"), got.cast(FloatDType::F32), &unbiased, tolerance);
+            }
+        });
+    }
+}
