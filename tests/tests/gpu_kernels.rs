@@ -3,7 +3,7 @@
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use clarifier_kernels::{Tiles, conv2d, linear};
+use clarifier_kernels::{AttentionBudget, Tiles, attention, conv2d, linear};
 use clarifier_tests::weights::data;
 
 use crate::gpu::gpu;
@@ -114,6 +114,42 @@ fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
                 let got = linear(x, weight, None);
                 assert_near(&format!("{name}, unbiased"), got.cast(FloatDType::F32), &unbiased, tolerance);
             }
+        });
+    }
+}
+
+#[test]
+fn attention_on_the_gpu_is_that_of_the_cpu() {
+    for (batch, heads, queries, keys, d, size) in [
+        (1, 1, 1, 1, 3, 1.0),
+        (2, 3, 37, 77, 40, 1.0),
+        (1, 2, 130, 150, 64, 1.0),
+        (1, 2, 100, 97, 80, 1.0),
+        (2, 1, 20, 6, 160, 1.0),
+        (1, 1, 33, 65, 512, 1.0),
+        (1, 3, 40, 32, 36, 1.0),
+        (2, 1, 70, 193, 8, 30.0),
+    ] {
+        // As the networks give them: views of [batch, n, heads · d].
+        let of = |name: &str, n: usize, size: f64| made(name, [batch, n, heads, d]).mul_scalar(size);
+        let all = [of("q", queries, size), of("k", keys, size), of("v", keys, 1.0)];
+        let heads = |t: Tensor<4>| t.swap_dims(1, 2);
+        let run = |all: [Tensor<4>; 3]| {
+            let [q, k, v] = all.map(heads);
+            attention(q, k, v, AttentionBudget::default())
+        };
+        let want = run(all.clone());
+        each(|which, dtype, tolerance| {
+            // Large scores are off by their own rounding, which the exponential makes a share.
+            let tolerance = if size > 1.0 { 3e-3 } else { tolerance };
+            let name = format!("{which}: {queries} queries, {keys} keys of {d}");
+            let got = run(all.clone().map(|t| there(&t, dtype)));
+            assert_near(&name, got.cast(FloatDType::F32), &want, tolerance);
+            // Heads one after the other, and vectors across.
+            let [q, k, v] = all.clone().map(|t| there(&heads(t).mul_scalar(1.0), dtype));
+            let across = k.swap_dims(2, 3).mul_scalar(1.0).swap_dims(2, 3);
+            let got = attention(q, across, v, AttentionBudget::default());
+            assert_near(&format!("{name}, placed otherwise"), got.cast(FloatDType::F32), &want, tolerance);
         });
     }
 }

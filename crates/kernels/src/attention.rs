@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, module};
 
 use crate::cpu::attention::{Heads, Sizes, attention as blocked};
 use crate::cpu::{Host, is_host, tensor};
+use crate::gpu;
 
 /// How many bytes of scores may exist at once on a device whose attention would write them all out.
 ///
@@ -48,7 +49,8 @@ impl AttentionBudget {
 ///
 /// The softmax is computed in f32 whatever the tensors' type.
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: AttentionBudget) -> Tensor<4> {
-    if let Some(done) = on_host(&query, &key, &value) {
+    let done = on_host(&query, &key, &value).or_else(|| gpu::attention::attention(&query, &key, &value));
+    if let Some(done) = done {
         return done;
     }
     // Other types on the CPU: burn's own keeps a strip of the scores only. On wgpu it writes all of them out unless

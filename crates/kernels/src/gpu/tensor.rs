@@ -32,10 +32,20 @@ impl Gpu {
         std::array::from_fn(|axis| self.0.meta.shape()[axis])
     }
 
+    /// How far apart neighbours are along each axis, in values.
+    pub fn strides<const D: usize>(&self) -> [usize; D] {
+        std::array::from_fn(|axis| self.0.meta.strides()[axis])
+    }
+
     /// Memory for a result of this tensor's type, on its device.
     pub fn empty(&self, dims: impl Into<Shape>) -> Self {
-        let CubeTensor { client, device, dtype, .. } = &self.0;
-        Self(empty_device_contiguous_dtype(client.clone(), device.clone(), dims.into(), *dtype))
+        self.empty_of(dims, self.0.dtype)
+    }
+
+    /// Memory for a result on this tensor's device.
+    pub fn empty_of(&self, dims: impl Into<Shape>, dtype: DType) -> Self {
+        let CubeTensor { client, device, .. } = &self.0;
+        Self(empty_device_contiguous_dtype(client.clone(), device.clone(), dims.into(), dtype))
     }
 
     /// What it holds.

@@ -111,7 +111,7 @@ pub fn tiled(
 
 /// Four lines of four values, which begin at `first` and each `step` on, by their place in the line.
 #[cube]
-fn turned<F: Float, N: Size>(
+pub fn turned<F: Float, N: Size>(
     values: &[Vector<F, N>],
     firsts: &Array<usize>,
     k: usize,

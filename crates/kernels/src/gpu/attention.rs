@@ -1,0 +1,191 @@
+//! Attention whose scores are never in memory: blocks of keys one after the other, with a running maximum (Dao et al. 2022,
+//! "FlashAttention"), in f32.
+
+use burn::tensor::{DType, FloatDType, Tensor};
+use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::ir::ElemType;
+use burn_cubecl::cubecl::prelude::*;
+
+use super::Gpu;
+use super::attention_tiled::{WIDEST, tiled};
+use super::grid::workgroups;
+use super::product::LANES;
+use super::tiles::Tiles;
+
+/// Queries of an invocation whose scores are in registers.
+const QUERIES: usize = 8;
+/// Keys that it sees at a time.
+const KEYS: usize = 32;
+
+/// Sizes and places of the operands, in values.
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
+pub struct Heads {
+    pub batch: usize,
+    pub heads: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub d: usize,
+    /// From one picture to the next, from one head to the next and from one token to the next, of the queries.
+    pub query_picture: usize,
+    pub query_head: usize,
+    pub query_token: usize,
+    /// Of the keys.
+    pub key_picture: usize,
+    pub key_head: usize,
+    pub key_token: usize,
+    /// Of the values.
+    pub value_picture: usize,
+    pub value_head: usize,
+    pub value_token: usize,
+    /// What scores are multiplied with.
+    pub scale: f32,
+}
+
+/// A tensor whose heads' vectors lie in one piece, and where; copied if they do not.
+fn placed(tensor: &Tensor<4>) -> Option<(Gpu, [usize; 3])> {
+    let found = Gpu::of(tensor)?;
+    let found = if found.strides::<4>()[3] == 1 { found } else { found.contiguous() };
+    let [picture, head, token, _] = found.strides();
+    Some((found, [picture, head, token]))
+}
+
+/// As [`crate::attention()`]; the output is a view of `[batch, queries, heads · d]`, where the next layer wants it.
+pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Option<Tensor<4>> {
+    let [batch, heads, queries, d] = query.dims();
+    let keys = key.dims()[2];
+    if query.dtype() != key.dtype() || query.dtype() != value.dtype() {
+        return None;
+    }
+    let (q, of_query) = placed(query)?;
+    let (k, of_key) = placed(key)?;
+    let (v, of_value) = placed(value)?;
+    let launch = || {
+        let ([qp, qh, qt], [kp, kh, kt], [vp, vh, vt]) = (of_query, of_key, of_value);
+        let scale = 1.0 / (d as f32).sqrt();
+        HeadsLaunch::new(batch, heads, queries, keys, d, qp, qh, qt, kp, kh, kt, vp, vh, vt, scale)
+    };
+    let client = &q.0.client;
+    let fours = [of_query, of_key, of_value].iter().flatten().all(|stride| stride.is_multiple_of(4));
+    let out = if Tiles::of(client) == Tiles::Shared && fours && d.is_multiple_of(4) && d <= WIDEST {
+        let out = q.empty([batch, queries, heads, d]);
+        tiled([&q, &k, &v], &out, launch(), batch * heads, queries, d);
+        out.tensor::<4>()
+    } else {
+        // What is summed up so far is in the output.
+        let out = q.empty_of([batch, queries, heads, d], DType::F32);
+        let tiles = batch * heads * queries.div_ceil(QUERIES * LANES);
+        // SAFETY: all indices are clamped to the operands' sizes, and go by their strides.
+        #[allow(unsafe_code)]
+        unsafe {
+            registers::launch_unchecked(
+                client,
+                workgroups(tiles),
+                CubeDim::new_1d(LANES as u32),
+                q.arg(),
+                k.arg(),
+                v.arg(),
+                out.arg(),
+                launch(),
+                q.element(),
+            );
+        }
+        let out = out.tensor::<4>();
+        if query.dtype() == DType::F16 { out.cast(FloatDType::F16) } else { out }
+    };
+    Some(out.swap_dims(1, 2))
+}
+
+/// An invocation has some queries and goes through all keys; neighbours have neighbouring queries of the same head.
+#[cube(launch_unchecked)]
+fn registers<F: Float>(
+    query: &[F],
+    key: &[F],
+    value: &[F],
+    out: &mut [f32],
+    at: Heads,
+    #[define(F)] _type: ElemType,
+) {
+    let tiles = at.queries.div_ceil(QUERIES * LANES);
+    let tile = min(CUBE_POS, at.batch * at.heads * tiles - 1);
+    let (picture, head) = (tile / tiles / at.heads, tile / tiles % at.heads);
+    let first = tile % tiles * (QUERIES * LANES) + UNIT_POS as usize;
+    let key_at = picture * at.key_picture + head * at.key_head;
+    let value_at = picture * at.value_picture + head * at.value_head;
+
+    let mut from = Array::<usize>::new(QUERIES);
+    let mut to = Array::<usize>::new(QUERIES);
+    let mut highest = Array::<f32>::new(QUERIES);
+    let mut total = Array::<f32>::new(QUERIES);
+    #[unroll]
+    for i in 0..QUERIES {
+        // Those beyond the last are the last once more.
+        let query = min(first + i * LANES, at.queries - 1);
+        from[i] = picture * at.query_picture + head * at.query_head + query * at.query_token;
+        to[i] = ((picture * at.queries + query) * at.heads + head) * at.d;
+        highest[i] = f32::min_value();
+        total[i] = 0.0;
+    }
+    let mut scores = Array::<f32>::new(comptime!(QUERIES * KEYS));
+    let mut keep = Array::<f32>::new(QUERIES);
+    for start in range_stepped(0, at.keys, KEYS) {
+        #[unroll]
+        for s in 0..QUERIES * KEYS {
+            scores[s] = 0.0;
+        }
+        for c in 0..at.d {
+            let mut q = Array::<f32>::new(QUERIES);
+            #[unroll]
+            for i in 0..QUERIES {
+                q[i] = f32::cast_from(query[from[i] + c]) * at.scale;
+            }
+            #[unroll]
+            for j in 0..KEYS {
+                let k = f32::cast_from(key[key_at + min(start + j, at.keys - 1) * at.key_token + c]);
+                #[unroll]
+                for i in 0..QUERIES {
+                    scores[j * QUERIES + i] += k * q[i];
+                }
+            }
+        }
+        #[unroll]
+        for i in 0..QUERIES {
+            let mut top = highest[i];
+            #[unroll]
+            for j in 0..KEYS {
+                // The last key, read again for those beyond it, changes no maximum.
+                top = max(top, scores[j * QUERIES + i]);
+            }
+            keep[i] = (highest[i] - top).exp();
+            highest[i] = top;
+            let mut sum = total[i] * keep[i];
+            #[unroll]
+            for j in 0..KEYS {
+                let weight = (scores[j * QUERIES + i] - top).exp();
+                let weight = select(start + j < at.keys, weight, 0.0);
+                scores[j * QUERIES + i] = weight;
+                sum += weight;
+            }
+            total[i] = sum;
+        }
+        for c in 0..at.d {
+            let mut sums = Array::<f32>::new(QUERIES);
+            #[unroll]
+            for i in 0..QUERIES {
+                sums[i] = select(start == 0, 0.0, out[to[i] + c] * keep[i]);
+            }
+            #[unroll]
+            for j in 0..KEYS {
+                let v = f32::cast_from(value[value_at + min(start + j, at.keys - 1) * at.value_token + c]);
+                #[unroll]
+                for i in 0..QUERIES {
+                    sums[i] += scores[j * QUERIES + i] * v;
+                }
+            }
+            let last = start + KEYS >= at.keys;
+            #[unroll]
+            for i in 0..QUERIES {
+                out[to[i] + c] = select(last, sums[i] / total[i], sums[i]);
+            }
+        }
+    }
+}
