@@ -6,10 +6,12 @@
 //! The launches are unchecked, since a check of each index would cost more than the arithmetic: all indices here are
 //! clamped to the operands' sizes, which are taken from the tensors themselves.
 
+pub(crate) mod activation;
 pub(crate) mod attention;
 mod attention_tiled;
 pub(crate) mod conv;
 mod grid;
+pub(crate) mod norm;
 pub(crate) mod product;
 mod tensor;
 mod tiled;

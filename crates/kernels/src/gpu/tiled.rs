@@ -331,9 +331,7 @@ fn store<F: Float, O: Size>(
             }
         }
     }
-    if comptime!(width == 4) {
-        if column < end {
-            out[to / 4] = four;
-        }
+    if comptime!(width == 4) && column < end {
+        out[to / 4] = four;
     }
 }
