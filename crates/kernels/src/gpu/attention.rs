@@ -12,8 +12,11 @@ use super::grid::workgroups;
 use super::product::LANES;
 use super::tiles::Tiles;
 
-/// Queries of an invocation whose scores are in registers.
-const QUERIES: usize = 8;
+/// Queries of an invocation whose scores are in registers. These do not hold so many, but software adapters read memory value by value,
+/// lane by lane, so that reading seldom counts for more.
+const QUERIES: usize = 16;
+/// The same where there are few.
+const FEW_QUERIES: usize = 8;
 /// Keys that it sees at a time.
 const KEYS: usize = 32;
 
@@ -73,7 +76,8 @@ pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Optio
     } else {
         // What is summed up so far is in the output.
         let out = q.empty_of([batch, queries, heads, d], DType::F32);
-        let tiles = batch * heads * queries.div_ceil(QUERIES * LANES);
+        let each = if queries > FEW_QUERIES * LANES { QUERIES } else { FEW_QUERIES };
+        let tiles = batch * heads * queries.div_ceil(each * LANES);
         // SAFETY: all indices are clamped to the operands' sizes, and go by their strides.
         #[allow(unsafe_code)]
         unsafe {
@@ -86,6 +90,7 @@ pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Optio
                 v.arg(),
                 out.arg(),
                 launch(),
+                each,
                 q.element(),
             );
         }
@@ -103,21 +108,22 @@ fn registers<F: Float>(
     value: &[F],
     out: &mut [f32],
     at: Heads,
+    #[comptime] queries: usize,
     #[define(F)] _type: ElemType,
 ) {
-    let tiles = at.queries.div_ceil(QUERIES * LANES);
+    let tiles = at.queries.div_ceil(queries * LANES);
     let tile = min(CUBE_POS, at.batch * at.heads * tiles - 1);
     let (picture, head) = (tile / tiles / at.heads, tile / tiles % at.heads);
-    let first = tile % tiles * (QUERIES * LANES) + UNIT_POS as usize;
+    let first = tile % tiles * (queries * LANES) + UNIT_POS as usize;
     let key_at = picture * at.key_picture + head * at.key_head;
     let value_at = picture * at.value_picture + head * at.value_head;
 
-    let mut from = Array::<usize>::new(QUERIES);
-    let mut to = Array::<usize>::new(QUERIES);
-    let mut highest = Array::<f32>::new(QUERIES);
-    let mut total = Array::<f32>::new(QUERIES);
+    let mut from = Array::<usize>::new(queries);
+    let mut to = Array::<usize>::new(queries);
+    let mut highest = Array::<f32>::new(queries);
+    let mut total = Array::<f32>::new(queries);
     #[unroll]
-    for i in 0..QUERIES {
+    for i in 0..queries {
         // Those beyond the last are the last once more.
         let query = min(first + i * LANES, at.queries - 1);
         from[i] = picture * at.query_picture + head * at.query_head + query * at.query_token;
@@ -125,65 +131,65 @@ fn registers<F: Float>(
         highest[i] = f32::min_value();
         total[i] = 0.0;
     }
-    let mut scores = Array::<f32>::new(comptime!(QUERIES * KEYS));
-    let mut keep = Array::<f32>::new(QUERIES);
+    let mut scores = Array::<f32>::new(comptime!(queries * KEYS));
+    let mut keep = Array::<f32>::new(queries);
     for start in range_stepped(0, at.keys, KEYS) {
         #[unroll]
-        for s in 0..QUERIES * KEYS {
+        for s in 0..queries * KEYS {
             scores[s] = 0.0;
         }
         for c in 0..at.d {
-            let mut q = Array::<f32>::new(QUERIES);
+            let mut q = Array::<f32>::new(queries);
             #[unroll]
-            for i in 0..QUERIES {
+            for i in 0..queries {
                 q[i] = f32::cast_from(query[from[i] + c]) * at.scale;
             }
             #[unroll]
             for j in 0..KEYS {
                 let k = f32::cast_from(key[key_at + min(start + j, at.keys - 1) * at.key_token + c]);
                 #[unroll]
-                for i in 0..QUERIES {
-                    scores[j * QUERIES + i] += k * q[i];
+                for i in 0..queries {
+                    scores[j * queries + i] += k * q[i];
                 }
             }
         }
         #[unroll]
-        for i in 0..QUERIES {
+        for i in 0..queries {
             let mut top = highest[i];
             #[unroll]
             for j in 0..KEYS {
                 // The last key, read again for those beyond it, changes no maximum.
-                top = max(top, scores[j * QUERIES + i]);
+                top = max(top, scores[j * queries + i]);
             }
             keep[i] = (highest[i] - top).exp();
             highest[i] = top;
             let mut sum = total[i] * keep[i];
             #[unroll]
             for j in 0..KEYS {
-                let weight = (scores[j * QUERIES + i] - top).exp();
+                let weight = (scores[j * queries + i] - top).exp();
                 let weight = select(start + j < at.keys, weight, 0.0);
-                scores[j * QUERIES + i] = weight;
+                scores[j * queries + i] = weight;
                 sum += weight;
             }
             total[i] = sum;
         }
         for c in 0..at.d {
-            let mut sums = Array::<f32>::new(QUERIES);
+            let mut sums = Array::<f32>::new(queries);
             #[unroll]
-            for i in 0..QUERIES {
+            for i in 0..queries {
                 sums[i] = select(start == 0, 0.0, out[to[i] + c] * keep[i]);
             }
             #[unroll]
             for j in 0..KEYS {
                 let v = f32::cast_from(value[value_at + min(start + j, at.keys - 1) * at.value_token + c]);
                 #[unroll]
-                for i in 0..QUERIES {
-                    sums[i] += scores[j * QUERIES + i] * v;
+                for i in 0..queries {
+                    sums[i] += scores[j * queries + i] * v;
                 }
             }
             let last = start + KEYS >= at.keys;
             #[unroll]
-            for i in 0..QUERIES {
+            for i in 0..queries {
                 out[to[i] + c] = select(last, sums[i] / total[i], sums[i]);
             }
         }
