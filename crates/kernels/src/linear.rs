@@ -5,10 +5,13 @@ use burn::tensor::{Tensor, module};
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::{Host, tensor};
 use crate::gpu::product::{Right, SizesOf, product};
-use crate::gpu::{self, Gpu};
+use crate::gpu::{self, Gpu, Tiles};
 
 /// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
 const FEWEST_ROWS: usize = 16;
+
+/// Fewer rows than these are burn's on a GPU with shared tiles.
+const FEWEST_TILED: usize = 8;
 
 /// `x · weight + bias`.
 ///
@@ -31,8 +34,13 @@ fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tenso
     if x.dtype() != weight.dtype() {
         return None;
     }
+    let x = Gpu::of(x)?;
+    // A tile of 64 rows is mostly empty then, and burn has a kernel for vectors.
+    if rows < FEWEST_TILED && Tiles::of(&x.0.client) == Tiles::Shared {
+        return None;
+    }
     // Weights lie output by output in files, and are given as a view of that.
-    let (x, columns) = (Gpu::of(x)?.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
+    let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
     let bias = bias.map_or(Some(None), |bias| Gpu::of(bias).map(|bias| Some(bias.contiguous())))?;
     let sizes = SizesOf { batch: 1, m: rows, n: outputs, k: inputs, left: 0, right: 0 };
     let out = product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes);

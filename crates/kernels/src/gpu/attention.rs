@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use super::Gpu;
-use super::attention_tiled::{WIDEST, tiled};
+use super::attention_tiled::{SIDE, WIDEST, tiled};
 use super::grid::workgroups;
 use super::product::LANES;
 use super::tiles::Tiles;
@@ -19,6 +19,15 @@ const QUERIES: usize = 16;
 const FEW_QUERIES: usize = 8;
 /// Keys that it sees at a time.
 const KEYS: usize = 32;
+
+/// Scores that one launch computes at most: systems take a GPU away from whoever keeps it for seconds, Windows after two.
+const SCORES: usize = 1 << 28;
+
+/// What each of several launches skips of `tiles`, and how many it does, if a tile has so many scores.
+fn launches(tiles: usize, scores: usize) -> impl Iterator<Item = (usize, usize)> {
+    let most = (SCORES / scores).max(1);
+    (0..tiles).step_by(most).map(move |skip| (skip, most.min(tiles - skip)))
+}
 
 /// Sizes and places of the operands, in values.
 #[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
@@ -71,28 +80,34 @@ pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Optio
     let fours = [of_query, of_key, of_value].iter().flatten().all(|stride| stride.is_multiple_of(4));
     let out = if Tiles::of(client) == Tiles::Shared && fours && d.is_multiple_of(4) && d <= WIDEST {
         let out = q.empty([batch, queries, heads, d]);
-        tiled([&q, &k, &v], &out, launch(), batch * heads, queries, d);
+        let tiles = batch * heads * queries.div_ceil(SIDE);
+        for (skip, count) in launches(tiles, SIDE * keys) {
+            tiled([&q, &k, &v], &out, launch(), skip, count, d);
+        }
         out.tensor::<4>()
     } else {
         // What is summed up so far is in the output.
         let out = q.empty_of([batch, queries, heads, d], DType::F32);
         let each = if queries > FEW_QUERIES * LANES { QUERIES } else { FEW_QUERIES };
         let tiles = batch * heads * queries.div_ceil(each * LANES);
-        // SAFETY: all indices are clamped to the operands' sizes, and go by their strides.
-        #[allow(unsafe_code)]
-        unsafe {
-            registers::launch_unchecked(
-                client,
-                workgroups(tiles),
-                CubeDim::new_1d(LANES as u32),
-                q.arg(),
-                k.arg(),
-                v.arg(),
-                out.arg(),
-                launch(),
-                each,
-                q.element(),
-            );
+        for (skip, count) in launches(tiles, each * LANES * keys) {
+            // SAFETY: all indices are clamped to the operands' sizes, and go by their strides.
+            #[allow(unsafe_code)]
+            unsafe {
+                registers::launch_unchecked(
+                    client,
+                    workgroups(count),
+                    CubeDim::new_1d(LANES as u32),
+                    q.arg(),
+                    k.arg(),
+                    v.arg(),
+                    out.arg(),
+                    launch(),
+                    skip,
+                    each,
+                    q.element(),
+                );
+            }
         }
         let out = out.tensor::<4>();
         if query.dtype() == DType::F16 { out.cast(FloatDType::F16) } else { out }
@@ -108,11 +123,13 @@ fn registers<F: Float>(
     value: &[F],
     out: &mut [f32],
     at: Heads,
+    skip: usize,
     #[comptime] queries: usize,
     #[define(F)] _type: ElemType,
 ) {
     let tiles = at.queries.div_ceil(queries * LANES);
-    let tile = min(CUBE_POS, at.batch * at.heads * tiles - 1);
+    let all = at.batch * at.heads * tiles;
+    let tile = min(CUBE_POS + skip, all - 1);
     let (picture, head) = (tile / tiles / at.heads, tile / tiles % at.heads);
     let first = tile % tiles * (queries * LANES) + UNIT_POS as usize;
     let key_at = picture * at.key_picture + head * at.key_head;
@@ -130,6 +147,12 @@ fn registers<F: Float>(
         to[i] = ((picture * at.queries + query) * at.heads + head) * at.d;
         highest[i] = f32::min_value();
         total[i] = 0.0;
+    }
+    // Who does another's work again must not write: sums that are not yet whole are there meanwhile.
+    let mut own = Array::<bool>::new(queries);
+    #[unroll]
+    for i in 0..queries {
+        own[i] = CUBE_POS + skip < all && first + i * LANES < at.queries;
     }
     let mut scores = Array::<f32>::new(comptime!(queries * KEYS));
     let mut keep = Array::<f32>::new(queries);
@@ -190,7 +213,9 @@ fn registers<F: Float>(
             let last = start + KEYS >= at.keys;
             #[unroll]
             for i in 0..queries {
-                out[to[i] + c] = select(last, sums[i] / total[i], sums[i]);
+                if own[i] {
+                    out[to[i] + c] = select(last, sums[i] / total[i], sums[i]);
+                }
             }
         }
     }

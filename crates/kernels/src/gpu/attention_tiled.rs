@@ -12,19 +12,19 @@ use super::tiled::turned;
 /// The widest head: its sums are in registers, 20 vectors of 4 in each unit.
 pub const WIDEST: usize = 160;
 /// Queries and keys of a tile.
-const SIDE: usize = 32;
+pub const SIDE: usize = 32;
 /// Units along a side of the tile, each with 4 × 4 scores.
 const UNITS: usize = 8;
 /// Values of each vector that are in shared memory at once.
 const DEPTH: usize = 16;
 
-/// Into `out`, `[batch, queries, heads, d]`.
+/// Into `out`, `[batch, queries, heads, d]`: `count` tiles after the first `skip`.
 pub fn tiled(
     [query, key, value]: [&Gpu; 3],
     out: &Gpu,
     at: HeadsLaunch,
-    heads: usize,
-    queries: usize,
+    skip: usize,
+    count: usize,
     d: usize,
 ) {
     // SAFETY: all indices are clamped to the operands' sizes, and go by their strides.
@@ -32,7 +32,7 @@ pub fn tiled(
     unsafe {
         in_tiles::launch_unchecked(
             &query.0.client,
-            workgroups(heads * queries.div_ceil(SIDE)),
+            workgroups(count),
             CubeDim::new_1d((UNITS * UNITS) as u32),
             4,
             query.arg(),
@@ -40,6 +40,7 @@ pub fn tiled(
             value.arg(),
             out.arg(),
             at,
+            skip,
             d.div_ceil(4 * UNITS),
             query.element(),
         );
@@ -54,11 +55,12 @@ fn in_tiles<F: Float, N: Size>(
     value: &[Vector<F, N>],
     out: &mut [Vector<F, N>],
     at: Heads,
+    skip: usize,
     #[comptime] fours: usize,
     #[define(F)] _type: ElemType,
 ) {
     let tiles = at.queries.div_ceil(SIDE);
-    let tile = min(CUBE_POS, at.batch * at.heads * tiles - 1);
+    let tile = min(CUBE_POS + skip, at.batch * at.heads * tiles - 1);
     let (picture, head) = (tile / tiles / at.heads, tile / tiles % at.heads);
     let first = tile % tiles * SIDE;
     let query_at = picture * at.query_picture + head * at.query_head;

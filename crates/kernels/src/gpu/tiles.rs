@@ -13,6 +13,9 @@ pub enum Tiles {
     Shared,
 }
 
+/// What processors that pretend to be GPUs call themselves.
+const SOFTWARE: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "basic render"];
+
 thread_local! {
     static FORCED: Cell<Option<Tiles>> = const { Cell::new(None) };
 }
@@ -20,14 +23,19 @@ thread_local! {
 impl Tiles {
     /// Take these for what this thread launches from now on, whatever the adapter is; with none, as the adapter is.
     ///
-    /// For tests of both, and for browsers, which do not say that an adapter is a software one.
+    /// For tests of both.
     pub fn force(tiles: Option<Self>) {
         FORCED.set(tiles);
     }
 
     /// Those for the device of `client`.
     pub(crate) fn of(client: &Client) -> Self {
-        let software = client.properties().identity.physical.is_none();
-        FORCED.get().unwrap_or(if software { Self::Registers } else { Self::Shared })
+        FORCED.get().unwrap_or_else(|| {
+            let identity = &client.properties().identity;
+            let name = identity.name.to_lowercase();
+            // A software adapter is no card; browsers may say so by its name only.
+            let software = identity.physical.is_none() || SOFTWARE.iter().any(|known| name.contains(known));
+            if software { Self::Registers } else { Self::Shared }
+        })
     }
 }

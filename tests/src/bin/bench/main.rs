@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use clarifier_upscale::device::{DeviceChoice, Precision, choose};
+use clarifier_upscale::device::{AdapterInfo, DeviceChoice, Precision, choose};
 use serde::Serialize;
 
 use cases::{Case, Setting};
@@ -117,7 +117,9 @@ fn main() {
             })
         };
         let mut run = case.prepare(&setting);
-        let mut stock = if on_gpu { stock::prepare(case, &backend.device) } else { None };
+        let most_bytes = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
+        let most_bytes = backend.adapter.as_ref().map(most_bytes);
+        let mut stock = most_bytes.and_then(|most| stock::prepare(case, &backend.device, most));
         // Shaders are compiled, and memory is taken.
         measured(&mut run);
         if let Some(stock) = &mut stock {

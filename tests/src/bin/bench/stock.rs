@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor, module};
 
 use crate::cases::{Case, noise};
 
-/// The work by burn's own operations; none for whole networks, which are made of ours.
-pub fn prepare(case: Case, device: &Device) -> Option<Box<dyn FnMut()>> {
+/// The work by burn's own operations, with no buffer of more than `most_bytes`; none for whole networks, which are made of ours.
+pub fn prepare(case: Case, device: &Device, most_bytes: u64) -> Option<Box<dyn FnMut()>> {
     Some(match case {
         Case::Conv { batch, inputs, outputs, h, w, kernel } => {
             let x: Tensor<4> = noise([batch, inputs, h, w], device);
@@ -25,10 +25,15 @@ pub fn prepare(case: Case, device: &Device) -> Option<Box<dyn FnMut()>> {
         Case::Attention { batch, heads, queries, keys, d } => {
             let of = |n| -> Tensor<4> { noise([batch, n, heads, d], device).swap_dims(1, 2) };
             let (q, k, v) = (of(queries), of(keys), of(keys));
-            // What `module::attention` does without autotune.
+            // Without autotune burn writes all scores out, so queries are taken as buffers allow.
+            let fitting = (most_bytes / 4 / (4 * batch * heads * keys) as u64).max(1) as usize;
             Box::new(move || {
-                let scores = q.clone().mul_scalar(1.0 / (d as f64).sqrt()).matmul(k.clone().swap_dims(2, 3));
-                drop(softmax(scores, 3).matmul(v.clone()));
+                let scaled = q.clone().mul_scalar(1.0 / (d as f64).sqrt());
+                let parts = (0..queries).step_by(fitting).map(|start| {
+                    let part = scaled.clone().narrow(2, start, fitting.min(queries - start));
+                    softmax(part.matmul(k.clone().swap_dims(2, 3)), 3).matmul(v.clone())
+                });
+                drop(Tensor::cat(parts.collect(), 2));
             })
         }
         Case::GroupNormSilu { batch, channels, h, w } => {
