@@ -13,6 +13,8 @@ use crate::gpu;
 /// The scores of `b` batches, `h` heads, `q` queries and `k` keys take `4·b·h·q·k` bytes: 8.3 GB for
 /// one 112 × 144 tile of SD 1.5 under classifier-free guidance. Queries are therefore taken in chunks
 /// (Rabe & Staats 2021, "Self-attention does not need O(n²) memory", without splitting the keys).
+///
+/// Our own kernels keep no scores, in f32 on the CPU, in f32 and f16 on GPUs; the budget is for other types there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionBudget {
     /// Bytes; at least one query is always processed.
@@ -53,8 +55,7 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: Att
     if let Some(done) = done {
         return done;
     }
-    // Other types on the CPU: burn's own keeps a strip of the scores only. On wgpu it writes all of them out unless
-    // autotune picks its flash kernel.
+    // Other types on the CPU: burn's own keeps a strip of the scores only. On wgpu it writes all of them out.
     if is_host(&query.device()) {
         return module::attention(query, key, value, None, None, AttentionModuleOptions::default());
     }

@@ -12,7 +12,7 @@ use crate::gpu;
 ///
 /// On the CPU in f32, 3 × 3 kernels that keep the size run by minimal filtering (Lavin & Gray 2016: a quarter of the
 /// multiplications, about 10⁻⁵ σ of error at 640 channels) and 1 × 1 kernels as a product that reads the picture in
-/// place; all else is burn's.
+/// place. On a GPU, in f32 and f16, 1 × 1 and 3 × 3 kernels of any stride and padding are our own. All else is burn's.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, h, w]`

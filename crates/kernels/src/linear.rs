@@ -15,7 +15,8 @@ const FEWEST_TILED: usize = 8;
 
 /// `x · weight + bias`.
 ///
-/// On the CPU both are read in place in any order of axes, so a transposed view costs nothing.
+/// On the CPU both are read in place in any order of axes, so a transposed view costs nothing; on a GPU `weight` is best a transposed view
+/// of `[outputs, inputs]`.
 ///
 /// # Shapes
 /// - `x`: `[…, inputs]`
@@ -34,6 +35,7 @@ fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tenso
     if x.dtype() != weight.dtype() {
         return None;
     }
+    let bias = Gpu::optional(bias, x.dtype())?;
     let x = Gpu::of(x)?;
     // A tile of 64 rows is mostly empty then, and burn has a kernel for vectors.
     if rows < FEWEST_TILED && Tiles::of(&x.0.client) == Tiles::Shared {
@@ -41,7 +43,6 @@ fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tenso
     }
     // Weights lie output by output in files, and are given as a view of that.
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
-    let bias = bias.map_or(Some(None), |bias| Gpu::of(bias).map(|bias| Some(bias.contiguous())))?;
     let sizes = SizesOf { batch: 1, m: rows, n: outputs, k: inputs, left: 0, right: 0 };
     let out = product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes);
     dims[D - 1] = outputs;

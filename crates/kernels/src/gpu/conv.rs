@@ -29,26 +29,11 @@ pub fn conv2d(
     if !plain || stride != across || x.dtype() != weight.dtype() {
         return None;
     }
-    let (x, weight) = (Gpu::of(x)?, Gpu::of(weight)?);
-    let bias = bias.map(Gpu::of).transpose_some()?;
+    let (x, weight, bias) = (Gpu::of(x)?, Gpu::of(weight)?, Gpu::optional(bias, x.dtype())?);
     match (rows, columns) {
         (1, 1) if stride == 1 && options.padding == [(0, 0); 2] => Some(point(x, weight, bias)),
         (3, 3) => three(x, weight, bias, options),
         _ => None,
-    }
-}
-
-/// An optional operand that must be readable if it is there.
-trait TransposeSome<T> {
-    fn transpose_some(self) -> Option<Option<T>>;
-}
-
-impl<T> TransposeSome<T> for Option<Option<T>> {
-    fn transpose_some(self) -> Option<Option<T>> {
-        match self {
-            None => Some(None),
-            Some(inner) => inner.map(Some),
-        }
     }
 }
 
@@ -58,7 +43,6 @@ fn point(x: Gpu, weight: Gpu, bias: Option<Gpu>) -> Tensor<4> {
     let [batch, inputs, h, w] = x.dims();
     let [outputs, ..] = weight.dims::<4>();
     let sizes = SizesOf { batch, m: outputs, n: h * w, k: inputs, left: 0, right: inputs * h * w };
-    let bias = bias.map(Gpu::contiguous);
     let out = product(&weight, &x, Right::Rows, bias.as_ref(), Bias::Rows, sizes);
     out.tensor::<3>().reshape([batch, outputs, h, w])
 }
@@ -66,7 +50,6 @@ fn point(x: Gpu, weight: Gpu, bias: Option<Gpu>) -> Tensor<4> {
 /// 3 × 3.
 fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Option<Tensor<4>> {
     let (x, weight) = (x.contiguous(), weight.contiguous());
-    let bias = bias.map(Gpu::contiguous);
     let [batch, inputs, h, w] = x.dims();
     let [outputs, ..] = weight.dims::<4>();
     let stride = options.stride[0];
@@ -78,11 +61,11 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
     let sizes = SizesOf { batch, m: outputs, n: high * wide, k: 9 * inputs, left: 0, right: inputs * h * w };
     let (along, bias) = bias.as_ref().map_or((Bias::None, &x), |bias| (Bias::Rows, bias));
     let client = &x.0.client;
-    match Tiles::of(client) {
-        Tiles::Registers => {
+    let padded = if Tiles::of(client) == Tiles::Registers { pad(&x, high, window) } else { None };
+    match padded {
+        Some(padded) => {
             let runs = high * wide.div_ceil(PIXELS);
             let tiles = batch * outputs.div_ceil(OUTPUTS) * runs.div_ceil(LANES);
-            let padded = pad(&x, high, window);
             // SAFETY: all indices are clamped to the operands' sizes.
             #[allow(unsafe_code)]
             unsafe {
@@ -105,16 +88,21 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
                 );
             }
         }
-        Tiles::Shared => tiled(&weight, &x, bias, &out, along, Source::Windows, sizes, window),
+        None => tiled(&weight, &x, bias, &out, along, Source::Windows, sizes, window),
     }
     Some(out.tensor())
 }
 
-/// The rows and columns that runs of pixels read, with the zeros around the picture: then no read has to ask where it is.
-fn pad(x: &Gpu, high: usize, window: Window) -> Gpu {
+/// The rows and columns that runs of pixels read, with the zeros around the picture: then no read has to ask where it is. None if that is
+/// more than the device's buffers hold.
+fn pad(x: &Gpu, high: usize, window: Window) -> Option<Gpu> {
     let [batch, inputs, ..] = x.dims::<4>();
     let rows = (high - 1) * window.stride + 3;
     let columns = (window.wide.next_multiple_of(PIXELS) - 1) * window.stride + 3;
+    let bytes = (batch * inputs * rows * columns * x.0.dtype.size()) as u64;
+    if bytes > x.0.client.properties().memory.max_page_size {
+        return None;
+    }
     let padded = x.empty([batch, inputs, rows, columns]);
     let lines = batch * inputs * rows * columns.div_ceil(STRETCH);
     // SAFETY: all indices are clamped to the operands' sizes.
@@ -133,7 +121,7 @@ fn pad(x: &Gpu, high: usize, window: Window) -> Gpu {
             x.element(),
         );
     }
-    padded
+    Some(padded)
 }
 
 /// Values of a line that one invocation copies.

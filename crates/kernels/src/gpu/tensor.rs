@@ -22,6 +22,12 @@ impl Gpu {
         tensor.clone().try_into_primitive::<Cube>().ok().map(Self)
     }
 
+    /// An operand that need not be there, in row-major order; none if it is there and is not of this type.
+    pub fn optional<const D: usize>(tensor: Option<&Tensor<D>>, dtype: DType) -> Option<Option<Self>> {
+        let Some(tensor) = tensor else { return Some(None) };
+        (tensor.dtype() == dtype).then(|| Self::of(tensor).map(Self::contiguous).map(Some))?
+    }
+
     /// The same values in row-major order; copied on the GPU if they lie otherwise.
     pub fn contiguous(self) -> Self {
         Self(into_contiguous(self.0))
