@@ -239,7 +239,7 @@ job.addEventListener("progress", ({ detail: { progress, event } }) => {
   if (mode !== "running") return;
   run.progress(progress);
   if (event.event === "tile") stage.tile(progress, job.settings);
-  if (event.event === "preview") stage.preview(event, progress, job.settings);
+  if (event.event === "preview" || event.event === "part") stage.preview(event, progress, job.settings);
   if (event.event === "step" && event.preview) stage.preview(event.preview, progress, job.settings);
   const per = Math.floor(progress.share * 100);
   const title = progress.loading ? "Loading · Clarifier" : `${per} % · Clarifier`;

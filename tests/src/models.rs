@@ -82,14 +82,14 @@ pub fn ldm_entries_full(part: &str) -> Vec<Entry> {
     full.into_iter().map(named).collect()
 }
 
-/// As many channels or more become a quarter in a narrow network.
+/// As many channels or more become an eighth in a narrow network.
 const NARROWED: usize = 16;
 
-/// A tiny network's shape, narrowed: what counts channels is a quarter, what comes from outside (pixels, latents, text) stays.
+/// A tiny network's shape, narrowed: what counts channels is an eighth, what comes from outside (pixels, latents, text) stays.
 fn narrow(name: &str, shape: &mut [usize]) {
     let sees_text = name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight");
     let channels = if sees_text { 1 } else { 2 };
-    shape.iter_mut().take(channels).filter(|length| **length >= NARROWED).for_each(|length| *length /= 4);
+    shape.iter_mut().take(channels).filter(|length| **length >= NARROWED).for_each(|length| *length /= 8);
 }
 
 /// The same of its configuration.
@@ -97,11 +97,11 @@ fn narrow_config(config: &mut Value) {
     for key in ["block_out_channels", "conditioning_embedding_out_channels"] {
         for channels in config.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(wide) = channels.as_u64().filter(|channels| *channels >= NARROWED as u64) {
-                *channels = (wide / 4).into();
+                *channels = (wide / 8).into();
             }
         }
     }
-    config["norm_num_groups"] = 8.into();
+    config["norm_num_groups"] = 4.into();
     if config.get("latent_channels").is_some() {
         config["layers_per_block"] = 1.into();
     }

@@ -1,9 +1,10 @@
 //! The CPU's kernels against their definitions in f64, at true and at awkward sizes.
 
+use burn::tensor::activation::leaky_relu;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, module};
 use clarifier_kernels::{
-    AttentionBudget, attention, conv2d, geglu, group_norm, group_norm_silu, group_stats, linear,
+    AttentionBudget, attention, conv2d, dense_block, geglu, group_norm, group_norm_silu, group_stats, linear,
 };
 use clarifier_tests::weights::data;
 
@@ -95,6 +96,43 @@ fn convolutions_are_convolutions() {
     let cut = made("x", [2, 20, 12, 19]).narrow(3, 2, 11).narrow(1, 3, 16);
     check_conv([2, 16, 9, 12, 11], 3, cut.clone(), WINOGRAD);
     check_conv([2, 16, 9, 12, 11], 1, cut, SUMS);
+}
+
+/// Against burn's own operations, one after the other: small blocks, a batch, edges that no tile fills, and pictures so
+/// large that the block does not keep what its convolutions share.
+#[test]
+fn a_dense_block_is_its_convolutions() {
+    for ([batch, features, growth, h, w], convs) in [
+        ([1, 64, 32, 33, 70], 5),
+        ([2, 8, 4, 9, 5], 5),
+        ([1, 3, 7, 1, 2], 3),
+        ([1, 16, 8, 40, 40], 1),
+        ([1, 200, 150, 16, 16], 3),
+        ([1, 64, 32, 256, 320], 5),
+    ] {
+        let x = made("x", [batch, features, h, w]);
+        let parts: Vec<_> = (0..convs)
+            .map(|k| {
+                let outputs = if k + 1 == convs { features } else { growth };
+                let weight =
+                    made(&format!("weight {k}"), [outputs, features + k * growth, 3, 3]).mul_scalar(0.2);
+                (weight, made(&format!("bias {k}"), [outputs]))
+            })
+            .collect();
+        let got = dense_block(x.clone(), &parts, 0.2, 0.3);
+        let ((weight, bias), inner) = parts.split_last().unwrap();
+        let plain = |x: Tensor<4>, weight: &Tensor<4>, bias: &Tensor<1>| {
+            let options = ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
+            module::conv2d(x, weight.clone(), Some(bias.clone()), options)
+        };
+        let seen = inner.iter().fold(x.clone(), |seen, (weight, bias)| {
+            let y = leaky_relu(plain(seen.clone(), weight, bias), 0.2);
+            Tensor::cat(vec![seen, y], 1)
+        });
+        let want = plain(seen, weight, bias).mul_scalar(0.3) + x;
+        let name = format!("{batch} × {features} + {growth} at {h} × {w}");
+        assert_near(&name, &values(got), &values(want), 2.0 * WINOGRAD);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use clarifier_model::files::{Component, component, open};
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
 use clarifier_tests::models::{Scale, entries, ldm_entries, write_diffusers};
-use clarifier_tests::weights::{Entry, Stored, weight, write_safetensors};
+use clarifier_tests::weights::{Entry, Stored, weight, write_safetensors, write_safetensors_with};
 use clarifier_tests::{fixture, json};
 
 fn message<T>(result: Result<T, impl std::fmt::Display>) -> String {
@@ -215,4 +215,43 @@ fn single_files_are_seen_under_the_diffusers_names() {
             assert_eq!(seen.file.read(&name).unwrap(), weight(&name, &shape), "{name}");
         }
     }
+}
+
+#[test]
+fn a_set_in_one_file_has_every_network_and_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = json("manifest_tiny.json");
+    let (mut all, mut metadata) = (Vec::new(), serde_json::Map::new());
+    for (part, content) in manifest.as_object().unwrap() {
+        metadata.insert(part.clone(), content["config"].to_string().into());
+        all.extend(entries(&content["tensors"]).into_iter().map(|Entry { name, formula, shape }| Entry {
+            name: format!("{part}.{name}"),
+            formula,
+            shape,
+        }));
+    }
+    let path = folder.path().join("set.safetensors");
+    write_safetensors_with(&path, &all, Stored::F32, metadata.clone().into());
+    let parts = [
+        ("unet", Component::UNet),
+        ("vae", Component::Vae),
+        ("text_encoder", Component::TextEncoder),
+        ("controlnet", Component::ControlNet),
+    ];
+    for (part, kind) in parts {
+        let seen = component(&path, kind).unwrap();
+        let expected = entries(&manifest[part]["tensors"]);
+        assert_eq!(seen.file.tensors().len(), expected.len(), "{part}");
+        for Entry { name, shape, .. } in expected {
+            assert_eq!(seen.file.read(&name).unwrap(), weight(&name, &shape), "{name}");
+        }
+        assert_eq!(seen.config.as_ref(), Some(&manifest[part]["config"]), "{part}");
+    }
+    load_unet(&path).unwrap();
+    // Without a configuration nobody knows how many heads it has.
+    metadata.remove("unet");
+    metadata.insert("vae".into(), "{".into());
+    write_safetensors_with(&path, &all, Stored::F32, metadata.into());
+    assert!(message(component(&path, Component::UNet)).contains("its header has no configuration of unet"));
+    assert!(message(component(&path, Component::Vae)).contains("the configuration of vae is not JSON"));
 }

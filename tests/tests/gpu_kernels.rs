@@ -94,6 +94,26 @@ fn convolutions_on_the_gpu_are_those_of_the_cpu() {
 }
 
 #[test]
+fn unusual_convolutions_on_the_gpu_are_those_of_the_cpu() {
+    for (weight, stride, padding, dilation, groups) in [
+        ([6, 4, 5, 2], [1, 1], [(2, 1), (0, 3)], [1, 1], 1),
+        ([6, 2, 3, 3], [2, 1], [(1, 1), (1, 1)], [1, 2], 2),
+        ([8, 1, 3, 3], [1, 1], [(1, 1), (1, 1)], [1, 1], 4),
+        ([3, 4, 1, 1], [2, 2], [(0, 0), (0, 0)], [1, 1], 1),
+    ] {
+        let (x, bias) = (made("x", [2, 4, 9, 11]), made("bias", [weight[0]]));
+        let options = ConvOptions::new_with_padding(stride, padding, dilation, groups);
+        let weight = made("weight", weight);
+        let want = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
+        each(|which, dtype, tolerance| {
+            let [x, weight] = [&x, &weight].map(|t| there(t, dtype));
+            let got = conv2d(x, weight, Some(there(&bias, dtype)), options.clone());
+            assert_near(&format!("{which}: {options:?}"), got.cast(FloatDType::F32), &want, tolerance);
+        });
+    }
+}
+
+#[test]
 fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
     for (rows, inputs, outputs) in [
         (1, 1, 1),

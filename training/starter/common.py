@@ -14,7 +14,10 @@ WARM_UP = 200
 
 
 class Training:
-    """Adam over `networks` for `minutes` of work, however often it is interrupted; writes to `state` every few minutes."""
+    """Adam over `networks` for `minutes` of all cores' work, however often it is interrupted; writes to `state` every few minutes.
+
+    A minute is a minute of the processor, not of the clock: other work beside it takes nothing from the training.
+    """
 
     def __init__(self, networks: nn.ModuleDict, rate: float, minutes: float, state: Path):
         self.networks, self.rate, self.total, self.path = networks, rate, 60 * minutes, state
@@ -37,7 +40,7 @@ class Training:
 
     def run(self, loss_of: Callable[[int], torch.Tensor], look: Callable[[nn.ModuleDict], dict], every: int) -> None:
         """`loss_of(step)` is descended; `look(average)` is noted in the curve each `every` steps."""
-        losses, begun = [], time.monotonic()
+        losses, begun = [], worked()
         while self.spent < self.total:
             # A cosine that ends a little above zero.
             rate = self.rate * (0.5 * (1 + math.cos(math.pi * self.spent / self.total)) + 1e-3)
@@ -54,7 +57,7 @@ class Training:
                     mean.lerp_(value, 1 - keep)
             losses.append(loss.item())
             self.step += 1
-            now = time.monotonic()
+            now = worked()
             self.spent, begun = self.spent + now - begun, now
             if self.step % every == 0 or self.spent >= self.total:
                 found = look(self.average)
@@ -63,7 +66,17 @@ class Training:
                 losses = []
                 self.save()
                 # Looking is not training.
-                begun = time.monotonic()
+                begun = worked()
+
+
+def mixed() -> torch.autocast:
+    """Activations in bfloat16: on processors that multiply it, half of the time; weights and their sums stay in f32."""
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def worked() -> float:
+    """Seconds that all threads together have worked for."""
+    return time.process_time() / torch.get_num_threads()
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/fixtures"))
 from tokens import clip_tokenizer  # noqa: E402
 
-from common import Training, psnr, unit
+from common import Training, mixed, psnr, unit
 from networks import autoencoder, controlnet, text_encoder, unet
 
 HELD_BACK = 32
@@ -162,9 +162,10 @@ def main() -> None:
         low, high = SCALES
         scale = torch.tensor([pick.uniform(low, high) if pick.random() < 0.9 else 0.0 for _ in range(BATCH)])
         channels_last = torch.channels_last
-        found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
-                                 hint.to(memory_format=channels_last), scale)
-        return F.mse_loss(found, eps)
+        with mixed():
+            found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
+                                     hint.to(memory_format=channels_last), scale)
+        return F.mse_loss(found.float(), eps)
 
     held = {name: factor * torch.from_numpy(value[:HELD_BACK:4]).float() for name, value in latents.items()}
     truth, hint = unit(crops["true"][:HELD_BACK:4]), torch.from_numpy(crops["guess"][:HELD_BACK:4]).float() / 255

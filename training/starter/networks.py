@@ -3,7 +3,7 @@
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-LATENTS = 16
+LATENTS = 32
 """Channels of the latent: with SD 1.5's four, a small autoencoder stays below 27 dB."""
 TEXT = 64
 CHANNELS = (48, 96, 160, 160)
@@ -15,10 +15,10 @@ UNET = dict(in_channels=LATENTS, block_out_channels=CHANNELS, layers_per_block=1
 
 
 def autoencoder() -> AutoencoderKL:
-    channels = (32, 48, 96, 96)
+    channels = (24, 32, 64, 128)
     return AutoencoderKL(in_channels=3, out_channels=3, latent_channels=LATENTS, block_out_channels=channels,
                          layers_per_block=1, down_block_types=("DownEncoderBlock2D",) * 4,
-                         up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=16, mid_block_add_attention=False)
+                         up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=8, mid_block_add_attention=False)
 
 
 def unet() -> UNet2DConditionModel:

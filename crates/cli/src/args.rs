@@ -192,7 +192,7 @@ fn outputs() -> Vec<Arg> {
         ),
         folder(
             "work-dir",
-            "A folder for processing_status.txt, clarifier.log, a picture <name>R1C1.jpg of each tile, and \
+            "A folder for processing_status.txt, clarifier.log, clarifier_now.png (how it looks now), a picture <name>R1C1.jpg of each tile, and \
              <name>_enhanced_full.<ext> if no other option says where results go; and for what an interrupted run needs \
              to go on: the same command, or `clarifier resume DIR`, continues it",
         ),

@@ -214,7 +214,8 @@ impl Files {
     fn repeat(&mut self, recipe: &Recipe, diffusion: bool) -> Result<(), String> {
         let models = &recipe.models;
         // A folder with both, named by the user, is one thing.
-        let beside = self.checkpoint.as_deref().is_some_and(|folder| folder.join("controlnet").is_dir());
+        let beside =
+            self.checkpoint.as_deref().is_some_and(clarifier_upscale::DiffusionPaths::has_controlnet);
         let one_folder = models.controlnet == models.checkpoint
             || models.controlnet.as_ref().map(|file| &file.name)
                 == models.checkpoint.as_ref().map(|file| &file.name);

@@ -22,6 +22,7 @@ mod space;
 mod status;
 mod store;
 mod summary;
+mod thumbnail;
 mod unfinished;
 mod work_dir;
 

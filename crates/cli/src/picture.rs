@@ -92,7 +92,7 @@ impl One<'_> {
         };
         let (job, mut result) =
             place.agree(self.job(models, &picture, (&settings, &plan), (size, depth), unfinished))?;
-        let job = Job { previews: work.is_some(), ..job };
+        let job = Job { previews: work.is_some(), looks: work.is_some(), ..job };
         let done =
             pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
                 if let Some(work) = work {

@@ -57,6 +57,8 @@ impl Progress {
     pub fn observe(&mut self, event: Event) -> ControlFlow<()> {
         match self.style {
             Style::Quiet => {}
+            // Its pixels are not said, and tiles are counted.
+            Style::Json if matches!(event, Event::Part(_)) => {}
             Style::Json => print_json(&event),
             Style::Human => self.show(&event),
         }
@@ -90,7 +92,7 @@ impl Progress {
             Event::Tile { phase, done, total } => self.tile(*phase, *done, *total),
             Event::Warning { message } => self.line(&format!("warning: {message}")),
             // For those who look at pictures.
-            Event::Preview(_) | Event::Step { .. } => {}
+            Event::Preview(_) | Event::Part(_) | Event::Step { .. } => {}
         }
     }
 

@@ -286,8 +286,8 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     }
 }
 
-/// A diffusers folder may have its ControlNet in it.
+/// A diffusers folder may have its ControlNet in it, and a set in one file has.
 fn beside(checkpoint: Option<&Path>) -> Option<PathBuf> {
     let checkpoint = checkpoint?;
-    checkpoint.join("controlnet").is_dir().then(|| checkpoint.to_owned())
+    DiffusionPaths::has_controlnet(checkpoint).then(|| checkpoint.to_owned())
 }

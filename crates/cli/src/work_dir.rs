@@ -1,4 +1,4 @@
-//! `--work-dir`: a folder that shows how a long run is doing, as the Clarifier script's did.
+//! `--work-dir`: a folder that shows how a long run is doing, as the Clarifier script's did, and how it looks.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -15,6 +15,7 @@ use crate::batch::Item;
 use crate::job::Request;
 use crate::progress::{Style, verb, warn};
 use crate::status::Status;
+use crate::thumbnail::{THUMBNAIL, Thumbnail};
 
 /// What people and `clarifier status` read.
 pub const STATUS: &str = "processing_status.txt";
@@ -39,6 +40,7 @@ pub struct WorkDir {
     complained: bool,
     /// Pictures of tiles that this or an earlier run made.
     ours: HashSet<String>,
+    thumbnail: Thumbnail,
 }
 
 impl WorkDir {
@@ -57,6 +59,7 @@ impl WorkDir {
             written: None,
             name: PathBuf::new(),
             complained: false,
+            thumbnail: Thumbnail::new(),
         };
         work.log(&format!("clarifier {}: {} inputs", env!("CARGO_PKG_VERSION"), request.inputs.len()));
         work.write_status();
@@ -106,6 +109,8 @@ impl WorkDir {
             Event::Warning { message } => self.log(&format!("warning: {message}")),
             _ => {}
         }
+        let result = self.thumbnail.observe(event, &self.folder.join(THUMBNAIL));
+        self.complain(result.context(THUMBNAIL));
         self.status.observe(event, self.begun.elapsed());
         if self.written.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
             self.write_status();

@@ -14,7 +14,7 @@ mod packed;
 
 pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
-pub use conv::conv2d;
+pub use conv::{conv2d, dense_block};
 pub use cpu::peak_flops;
 pub use gpu::Tiles;
 pub use linear::linear;

@@ -48,6 +48,11 @@ impl Conv2d {
         }
     }
 
+    /// Weight and bias, for kernels that take several convolutions at once.
+    pub fn parts(&self) -> (Tensor<4>, Tensor<1>) {
+        (self.weight.tensor(), self.bias.clone())
+    }
+
     /// `[batch, inputs, h, w]` → `[batch, outputs, h', w']`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         clarifier_kernels::conv2d(x, self.weight.tensor(), Some(self.bias.clone()), self.options.clone())

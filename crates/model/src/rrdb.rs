@@ -3,6 +3,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::leaky_relu;
+use clarifier_kernels::dense_block;
 
 use crate::layers::{Conv2d, Kernel, upsample_nearest};
 use crate::loader::{Scope, Weights};
@@ -99,13 +100,8 @@ struct Rdb {
 
 impl Rdb {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut seen = x.clone();
-        let (last, inner) = self.convs.split_last().expect("five convolutions");
-        for conv in inner {
-            let y = leaky_relu(conv.forward(seen.clone()), SLOPE);
-            seen = Tensor::cat(vec![seen, y], 1);
-        }
-        last.forward(seen).mul_scalar(RESIDUAL) + x
+        let convs: Vec<_> = self.convs.iter().map(Conv2d::parts).collect();
+        dense_block(x, &convs, SLOPE, RESIDUAL)
     }
 }
 

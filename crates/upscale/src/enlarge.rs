@@ -8,9 +8,10 @@ use clarifier_raster::{Channels, Depth, Filter, Planes, Raster, StoreKind, Wrap,
 use clarifier_tile::{Rect, Size, TileGrid};
 
 use crate::device::Backend;
-use crate::event::tell;
+use crate::event::{tell, tell_part};
 use crate::journal::{Ledger, Unit};
 use crate::models::read;
+use crate::preview::StepPreview;
 use crate::{Error, Models, Observer, Phase, Settings, Team};
 
 /// The built-in network for factors up to 2.
@@ -140,6 +141,8 @@ pub struct Enlarging<'a> {
     pub scratch: &'a StoreKind,
     /// Who computes.
     pub team: &'a Team,
+    /// Whether to tell of each tile ([`crate::Event::Part`]).
+    pub looks: bool,
 }
 
 impl<'a> Enlarging<'a> {
@@ -152,6 +155,7 @@ impl<'a> Enlarging<'a> {
             bgr: settings.upscaler_bgr,
             scratch,
             team,
+            looks: false,
         }
     }
 
@@ -218,6 +222,9 @@ impl<'a> Enlarging<'a> {
             let mut target = ledger.begin(name, size)?;
             resize_wrapped(&rgb, &mut target, Filter::Lanczos3, self.wrap)?;
             ledger.complete(name, &mut target, Phase::Enlarge, &[])?;
+            if self.looks {
+                self.team.agree(StepPreview::of_raster(&target).and_then(|part| tell_part(observe, part)))?;
+            }
             self.team.agree(tell(observe, Phase::Enlarge, 1, 1))?;
             return Ok(target);
         };
@@ -237,7 +244,11 @@ impl<'a> Enlarging<'a> {
             let enlarged = self.team.share_f32(own)?;
             let mut take = |index: usize, data| {
                 let core = tiles[index].times(scale);
-                large.write(core.x, core.y, &Planes::new(core.size, 3, data))?;
+                let pixels = Planes::new(core.size, 3, data);
+                large.write(core.x, core.y, &pixels)?;
+                if self.looks {
+                    tell_part(observe, StepPreview::of_pixels(&pixels, core, large_size, size))?;
+                }
                 if ledger.is_kept() {
                     sums.push(large.checksum(core)?);
                 }

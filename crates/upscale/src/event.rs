@@ -80,6 +80,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         preview: Option<StepPreview>,
     },
+    /// A part of the picture that was just made, by the enlarger or by the autoencoder, if the job asked for it.
+    Part(StepPreview),
     /// A tile of a stage's result, if the job asked for them.
     Preview(Preview),
     /// Something the user should know.
@@ -98,6 +100,17 @@ pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
 /// [`Error::Cancelled`] if it answers so.
 pub(crate) fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {
     match observe(Event::Tile { phase, done, total }) {
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Tell `observe` of a part that was just made.
+///
+/// # Errors
+/// [`Error::Cancelled`] if it answers so.
+pub(crate) fn tell_part(observe: Observer, part: StepPreview) -> Result<(), Error> {
+    match observe(Event::Part(part)) {
         ControlFlow::Break(()) => Err(Error::Cancelled),
         ControlFlow::Continue(()) => Ok(()),
     }

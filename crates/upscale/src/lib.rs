@@ -36,13 +36,14 @@ mod solver;
 mod split;
 mod stage;
 mod stages;
+mod statistics;
 mod steps;
 mod team;
 mod text;
 mod tiles;
 
 pub use adapters::{LoraChoice, lora_tags, mentioned_embeddings};
-pub use autoencode::{Autoencoder, Statistics};
+pub use autoencode::Autoencoder;
 pub use canvas::Canvas;
 pub use clarifier_model::tokenizer::LoraTag;
 pub use diffuse::Redraw;
@@ -69,6 +70,7 @@ pub use settings::{
 pub use shared::{Computed, KEPT_HINTS};
 pub use solver::{Solver, SolverState};
 pub use stages::{Stage, stages};
+pub use statistics::Statistics;
 pub use team::{Link, Team};
 pub use text::embed;
 pub use tiles::StepTiles;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::task::Poll;
 
 use burn::tensor::{DType, Tensor, TensorData};
@@ -64,6 +64,13 @@ pub struct DiffusionPaths {
     pub loras: Vec<LoraChoice>,
     /// Textual inversions, which prompts use by their files' names.
     pub embeddings: Vec<Source>,
+}
+
+impl DiffusionPaths {
+    /// Whether a checkpoint has a ControlNet in it: a folder, or a set in one file.
+    pub fn has_controlnet(checkpoint: &Path) -> bool {
+        component(checkpoint, Component::ControlNet).is_ok()
+    }
 }
 
 /// The diffusion networks.

@@ -41,8 +41,8 @@ pub struct Job {
     /// Where it is kept what an interrupted run needs to go on, if anywhere: a run that finds a record of itself there
     /// goes on from it, to the same bytes.
     pub journal: Option<Journal>,
-    /// Whether [`Event::Step`] has a preview; not in a team.
-    pub step_previews: bool,
+    /// Whether to show how it looks on the way: [`Event::Part`], and the preview of [`Event::Step`], but for that in a team.
+    pub looks: bool,
     /// The processes that do the run together, each with the same input and settings. Rank 0 alone has the journal and gets
     /// the result.
     pub team: Team,
@@ -60,7 +60,7 @@ impl Job {
             tile_prompts: TilePrompts::default(),
             previews: false,
             journal: None,
-            step_previews: false,
+            looks: false,
             team: Team::alone(),
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use clarifier_raster::Raster;
+use clarifier_raster::{Planes, Raster};
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
@@ -46,7 +46,6 @@ pub(crate) fn previews(picture: &Raster, settings: &Settings, observe: Observer)
             Size::new(size.width.min(picture.size().width - x), size.height.min(picture.size().height - y));
         let rgb = picture.read(Rect::new(x, y, size))?.to_rgb();
         let planes = [rgb.plane(0), rgb.plane(1), rgb.plane(2)];
-        let level = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
         let pixels = (0..planes[0].len()).flat_map(|i| planes.map(|plane| level(plane[i]))).collect();
         let preview = Preview {
             row: index / grid.columns() + 1,
@@ -64,8 +63,8 @@ pub(crate) fn previews(picture: &Raster, settings: &Settings, observe: Observer)
     Ok(())
 }
 
-/// A part of the picture as a step sees it: small, and as near as a linear map gets to what the autoencoder would make
-/// of it.
+/// A part of the picture as it is now, small. In diffusion it is as near as a linear map gets to what the autoencoder
+/// would make of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepPreview {
     /// Left, in pixels of the stage's result.
@@ -90,7 +89,77 @@ const LONGEST: u32 = 512;
 const RGB_OF_LATENTS: [[f32; 3]; 4] =
     [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]];
 
+/// The squares of a part, each of which one pixel stands for: it is for watching.
+struct Squares {
+    part: Size,
+    by: u32,
+    /// How many across and down.
+    size: Size,
+}
+
+impl Squares {
+    /// Of so many pixels that a picture of the size `whole` has [`LONGEST`] squares at most.
+    fn new(part: Size, whole: Size) -> Self {
+        let by = whole.width.max(whole.height).div_ceil(LONGEST);
+        Self { part, by, size: Size::new(part.width.div_ceil(by), part.height.div_ceil(by)) }
+    }
+
+    /// The rows of the pixels in their middles.
+    fn rows(&self) -> impl Iterator<Item = u32> {
+        let (by, length) = (self.by, self.part.height);
+        (0..self.size.height).map(move |i| (i * by + by / 2).min(length - 1))
+    }
+
+    /// Their columns.
+    fn columns(&self) -> impl Iterator<Item = u32> {
+        let (by, length) = (self.by, self.part.width);
+        (0..self.size.width).map(move |i| (i * by + by / 2).min(length - 1))
+    }
+}
+
+/// A value in 0 ..= 1 in 8 bits.
+fn level(value: f32) -> u8 {
+    (value.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
 impl StepPreview {
+    /// Of `pixels`, values in 0 ..= 1, which lie at `rect` of a picture of the size `whole`; told of in a picture of the size
+    /// `result`.
+    pub(crate) fn of_pixels(pixels: &Planes, rect: Rect, whole: Size, result: Size) -> Self {
+        let squares = Squares::new(rect.size, whole);
+        let found = squares.rows().flat_map(|y| {
+            squares.columns().flat_map(move |x| {
+                [0, 1, 2].map(|channel| level(pixels.plane(channel)[(y * rect.size.width + x) as usize]))
+            })
+        });
+        let scaled = |at: u32| (u64::from(at) * u64::from(result.width) / u64::from(whole.width)) as u32;
+        Self {
+            x: scaled(rect.x),
+            y: scaled(rect.y),
+            covers: (scaled(rect.right()) - scaled(rect.x), scaled(rect.bottom()) - scaled(rect.y)),
+            width: squares.size.width,
+            height: squares.size.height,
+            pixels: found.collect(),
+        }
+    }
+
+    /// Of a whole picture.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) fn of_raster(picture: &Raster) -> Result<Self, Error> {
+        let squares = Squares::new(picture.size(), picture.size());
+        let mut pixels = Vec::with_capacity(3 * squares.size.area() as usize);
+        for y in squares.rows() {
+            let line = picture.read(Rect::new(0, y, Size::new(picture.size().width, 1)))?.to_rgb();
+            let of = |x: u32| [0, 1, 2].map(|channel| level(line.plane(channel)[x as usize]));
+            pixels.extend(squares.columns().flat_map(of));
+        }
+        let covers = (picture.size().width, picture.size().height);
+        let Size { width, height } = squares.size;
+        Ok(Self { x: 0, y: 0, covers, width, height, pixels: pixels.into() })
+    }
+
     /// Of `part` of the canvas `x` at noise `sigma` and of the noise `eps` that the network saw in it: the picture that it
     /// is on the way to. `part` lies at the latent `corner` of the stage's result.
     ///
@@ -122,11 +191,10 @@ impl StepPreview {
             }
         }
         let side = |at: u32, length: u32| by.min(length - at * by) as f32;
-        let level = |value: f32| ((value.clamp(-1.0, 1.0) + 1.0) / 2.0 * 255.0).round() as u8;
         let pixels = (0..).zip(&rgb).flat_map(|(index, sum)| {
             let (across, down) = (index % size.width, index / size.width);
             let count = side(across, part.size.width) * side(down, part.size.height);
-            sum.map(|sum| level(sum / count))
+            sum.map(|sum| level((sum / count + 1.0) / 2.0))
         });
         Some(Self {
             x: corner.0 * FACTOR,
@@ -171,6 +239,22 @@ mod tests {
             // Rounding of the noise in f32.
             assert!(pixel.iter().zip(expected).all(|(p, e)| (i32::from(*p) - e).abs() <= 1), "{i} {pixel:?}");
         }
+    }
+
+    #[test]
+    fn a_part_is_seen_where_it_lies() {
+        let rect = Rect::new(1536, 768, Size::new(640, 512));
+        let data: Vec<f32> = (0..3 * 640 * 512).map(|i| (i % 640) as f32 / 639.0).collect();
+        let part = StepPreview::of_pixels(
+            &Planes::new(rect.size, 3, data),
+            rect,
+            Size::new(4096, 2048),
+            Size::new(2048, 1024),
+        );
+        assert_eq!((part.x, part.y, part.covers), (768, 384, (320, 256)));
+        assert_eq!((part.width, part.height, part.pixels.len()), (80, 64, 3 * 80 * 64));
+        // The middle of the first eight columns, and of the last.
+        assert_eq!((part.pixels[0], part.pixels[3 * 79 + 1]), (2, 254));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use clarifier_raster::{Filter, Raster, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 
-use crate::autoencode::{Autoencoder, FACTOR, Statistics, latent_size};
+use crate::autoencode::{Autoencoder, FACTOR, latent_size};
 use crate::device::Backend;
 use crate::enlarge::Enlarging;
 use crate::journal::{JournalError, Ledger};
 use crate::lock::{Lows, REACH};
+use crate::statistics::Statistics;
 use crate::team::{from_bytes, to_bytes};
 use crate::tiles::StepTiles;
 use crate::{
@@ -146,7 +147,9 @@ impl<'a> StageRun<'a> {
         let (needed, work) = (self.needed[index], self.work_size(stage));
         let name = |what: &str| format!("{index}.{what}");
         ledger.set_stage(Some((index, self.plan.len())));
-        let enlarging = Enlarging::new(models, self.settings, &self.job.scratch, &self.job.team);
+        let looks = self.job.looks;
+        let enlarging =
+            Enlarging { looks, ..Enlarging::new(models, self.settings, &self.job.scratch, &self.job.team) };
         let mut made = name("guess");
         let mut picture = enlarging.run_kept(before, work, needed.guess, (ledger, &made), observe).await?;
         let backend = models.backend.clone();
@@ -226,6 +229,7 @@ impl<'a> StageRun<'a> {
         }
         let mut autoencoder = self.autoencoder(stage);
         (autoencoder.statistics, autoencoder.team) = (self.statistics.clone(), team.clone());
+        autoencoder.looks = self.job.looks;
         let (solver, tiles) = (self.solver(stage), self.tiles(stage));
         let (area, channels) = (tiles.frame().core(), diffusion.vae.config.latent_channels);
         let count = Some(channels * area.area() as usize);
@@ -278,7 +282,7 @@ impl<'a> StageRun<'a> {
                             let _ = observe(crate::Event::Warning { message });
                         }
                     }
-                    let previews = self.job.step_previews;
+                    let previews = self.job.looks;
                     let tiles = &tiles;
                     let redraw = Redraw { backend, settings, conditioning, hint, tiles, previews, team };
                     let after = autoencoder.cover(needed.latents);

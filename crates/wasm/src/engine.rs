@@ -78,7 +78,7 @@ pub fn teller(tell: &Function) -> impl FnMut(Event) -> ControlFlow<()> {
     move |event| {
         let pixels = match &event {
             Event::Preview(preview) => JsValue::from(Uint8Array::from(&preview.pixels[..])),
-            Event::Step { preview: Some(preview), .. } => {
+            Event::Step { preview: Some(preview), .. } | Event::Part(preview) => {
                 JsValue::from(Uint8Array::from(&preview.pixels[..]))
             }
             _ => JsValue::UNDEFINED,

@@ -92,7 +92,7 @@ async fn run(
         region: wanted.region(),
         tile_prompts: tile_prompts.unwrap_or_default(),
         previews: true,
-        step_previews: true,
+        looks: true,
         journal: if is_kept { kept::journal(used) } else { None },
         ..Job::new(seed)
     };

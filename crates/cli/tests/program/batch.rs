@@ -127,10 +127,13 @@ fn the_work_folder_shows_the_run() {
         "catR1C2.jpg",
         "cat_enhanced_full.png",
         "clarifier.log",
+        "clarifier_now.png",
         "processing_status.txt",
     ];
     assert_eq!(files(&at("work")), expected);
     let result = image::open(at("work/cat_enhanced_full.png")).unwrap().to_rgb8();
+    // So small a picture is its own thumbnail.
+    assert!(image::open(at("work/clarifier_now.png")).unwrap().to_rgb8() == result);
     let tile = image::open(at("work/catR1C2.jpg")).unwrap().to_rgb8();
     assert_eq!(tile.dimensions(), (64, 60));
     // A JPEG of that part of the result.

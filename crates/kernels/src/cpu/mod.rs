@@ -9,8 +9,8 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 mod probe;
 mod simd;
-mod transform;
 pub(crate) mod winograd;
 
 pub(crate) use host::{Host, is_host, tensor};
 pub use probe::peak_flops;
+pub(crate) use simd::KEPT;

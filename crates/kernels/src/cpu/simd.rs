@@ -94,7 +94,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 }
 
 /// Most bytes of scratch that a thread keeps between operations.
-const KEPT: usize = 64 << 20;
+pub(crate) const KEPT: usize = 128 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };

@@ -7,6 +7,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use super::Gpu;
+use super::conv_any::any;
 use super::grid::workgroups;
 use super::product::{Bias, LANES, Right, SizesOf, product};
 use super::tiled::{Geometry, Source, Window, tiled};
@@ -17,7 +18,7 @@ const OUTPUTS: usize = 8;
 /// Neighbouring pixels of a row that such an invocation has: windows overlap, so each value read serves up to three of them.
 const PIXELS: usize = 8;
 
-/// 1 × 1 without padding and 3 × 3, undilated, ungrouped; the others are burn's.
+/// As [`crate::conv2d`], for operands of one type.
 pub fn conv2d(
     x: &Tensor<4>,
     weight: &Tensor<4>,
@@ -26,14 +27,16 @@ pub fn conv2d(
 ) -> Option<Tensor<4>> {
     let [_, _, rows, columns] = weight.dims();
     let ([stride, across], plain) = (options.stride, options.dilation == [1; 2] && options.groups == 1);
-    if !plain || stride != across || x.dtype() != weight.dtype() {
+    if x.dtype() != weight.dtype() {
         return None;
     }
     let (x, weight, bias) = (Gpu::of(x)?, Gpu::of(weight)?, Gpu::optional(bias, x.dtype())?);
     match (rows, columns) {
-        (1, 1) if stride == 1 && options.padding == [(0, 0); 2] => Some(point(x, weight, bias)),
-        (3, 3) => three(x, weight, bias, options),
-        _ => None,
+        (1, 1) if plain && stride == 1 && across == 1 && options.padding == [(0, 0); 2] => {
+            Some(point(x, weight, bias))
+        }
+        (3, 3) if plain && stride == across => three(x, weight, bias, options),
+        _ => any(&x.contiguous(), &weight.contiguous(), bias.as_ref(), options),
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 mod attention_tiled;
 pub(crate) mod conv;
+mod conv_any;
 mod grid;
 pub(crate) mod norm;
 pub(crate) mod product;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Beside, FileError, FileKind, Renamed, Source, TensorFile, identify, ldm, open};
+use super::{Beside, FileError, FileKind, Renamed, Source, TensorFile, identify, ldm, open, set};
 
 /// One of the networks of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Component {
 
 impl Component {
     /// Its folder in a diffusers checkpoint.
-    fn folder(self) -> &'static str {
+    pub(super) fn folder(self) -> &'static str {
         match self {
             Self::UNet => "unet",
             Self::Vae => "vae",
@@ -89,7 +89,7 @@ pub struct ComponentFile {
 }
 
 /// The tensors of `component` in what is at `path`: a diffusers folder, the component's own folder,
-/// or a single file of either layout.
+/// a single file of either layout, or a set of all networks in one file.
 ///
 /// # Errors
 /// [`FileError`]; a file of another kind is named as what it is.
@@ -108,9 +108,14 @@ pub fn component(source: impl Into<Source>, component: Component) -> Result<Comp
     // A file of LDM's layout has none of its own: one beside it belongs to something else.
     let config = match kind {
         K::Checkpoint | K::LdmControlNet | K::LdmVae => None,
+        K::Set => set::config(&*file, component, &name)?,
         _ => read_config(&source)?.filter(|json| component.owns(json)),
     };
     let (file, config): (Box<dyn TensorFile>, _) = match (component, kind) {
+        (C::TextEncoder, K::Set) => {
+            (Box::new(Renamed::new(file, |key| text_key(key, "text_encoder."))), config)
+        }
+        (_, K::Set) => (Box::new(Renamed::new(file, move |key| set::key(key, component))), config),
         (C::UNet, K::UNet) | (C::ControlNet, K::ControlNet) => (file, config),
         (C::TextEncoder, K::TextEncoder) => (Box::new(Renamed::new(file, |key| text_key(key, ""))), config),
         (C::Vae, K::Vae) => (Box::new(Renamed::new(file, |key| Some(ldm::modern_vae(key)))), config),

@@ -10,6 +10,8 @@ use crate::lora::is_lora;
 pub enum FileKind {
     /// SD 1.x in one file, LDM's names.
     Checkpoint,
+    /// All networks under diffusers' names after their folders', their configurations in the header: see [`super::set`].
+    Set,
     /// SDXL, in whole or in part.
     Sdxl,
     /// SD 2.x, in whole or in part.
@@ -44,6 +46,7 @@ impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Checkpoint => "an SD 1.x checkpoint",
+            Self::Set => "a set of networks in one file",
             Self::Sdxl => "an SDXL checkpoint or a part of one",
             Self::Sd2 => "an SD 2.x checkpoint or a part of one",
             Self::Sd3 => "an SD 3 checkpoint or a part of one",
@@ -76,6 +79,9 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
     let context = attention.and_then(|(_, info)| info.shape.get(1).copied());
     if is_lora(file) {
         return FileKind::Lora;
+    }
+    if has("unet.down_blocks.") && has("vae.decoder.") {
+        return FileKind::Set;
     }
     if has("conditioner.embedders.") || has("model.diffusion_model.label_emb.") || has("add_embedding.") {
         return FileKind::Sdxl;

@@ -7,6 +7,7 @@ mod pickle;
 mod pickle_limits;
 mod renamed;
 mod safetensors;
+mod set;
 mod sharded;
 mod source;
 

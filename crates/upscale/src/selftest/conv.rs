@@ -1,7 +1,7 @@
-//! Convolutions, as the networks call burn's.
+//! Convolutions, as the networks call them.
 
+use burn::tensor::DType;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, module};
 
 use super::case::{Case, Host, Output, times};
 use super::compare::{Worst, sum_tolerance};
@@ -19,8 +19,14 @@ struct Conv {
     padding: (usize, usize),
 }
 
+/// What the processor computes by minimal filtering.
+const FILTERED: &str = "conv 3×3";
+/// What that may lose: its transforms add and subtract numbers up to 8 times as large as those that go in. The worst that was
+/// seen is 4·10⁻⁵ at 640 channels.
+const FILTERING: f64 = 2e-4;
+
 const fn same(x: [usize; 4], outputs: usize) -> Conv {
-    Conv { kernel: "conv 3×3", x, outputs, size: 3, stride: 1, padding: (1, 1) }
+    Conv { kernel: FILTERED, x, outputs, size: 3, stride: 1, padding: (1, 1) }
 }
 
 const fn point(x: [usize; 4], outputs: usize) -> Conv {
@@ -50,6 +56,8 @@ impl Conv {
                 Host::weight("conv.bias", &[outputs]),
             ]
         };
+        let tolerance = sum_tolerance(dtype, terms);
+        let tolerance = if kernel == FILTERED { tolerance.max(FILTERING) } else { tolerance };
         let options = ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1);
         let case = Case::new(
             kernel,
@@ -58,9 +66,9 @@ impl Conv {
             inputs,
             move |_, t| {
                 let bias = t[2].clone().reshape([outputs]);
-                module::conv2d(t[0].clone(), t[1].clone(), Some(bias), options.clone())
+                clarifier_kernels::conv2d(t[0].clone(), t[1].clone(), Some(bias), options.clone())
             },
-            move |inputs, output| self.judge(inputs, output, sum_tolerance(dtype, terms)),
+            move |inputs, output| self.judge(inputs, output, tolerance),
         );
         if operations > 1e8 { case.timed(operations) } else { case }
     }

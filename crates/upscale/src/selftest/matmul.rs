@@ -1,6 +1,6 @@
 //! Linear layers and products of matrices, as the networks call burn's.
 
-use burn::tensor::{DType, Tensor, module};
+use burn::tensor::{DType, Tensor};
 
 use super::case::{Case, Host, Output, times};
 use super::compare::{Worst, sum_tolerance};
@@ -20,7 +20,7 @@ fn linear(dims: [usize; 3], outputs: usize, dtype: DType) -> Case {
     let compute = move |_: &_, t: &[Tensor<4>]| {
         let x: Tensor<3> = t[0].clone().reshape([batch, rows, inputs]);
         let weight: Tensor<2> = t[1].clone().reshape([outputs, inputs]);
-        let y = module::linear(x, weight.transpose(), Some(t[2].clone().reshape([outputs])));
+        let y = clarifier_kernels::linear(x, weight.transpose(), Some(t[2].clone().reshape([outputs])));
         y.reshape([1, batch, rows, outputs])
     };
     let judge = move |inputs: &[Host], output: &Output| {

@@ -1,8 +1,7 @@
 //! Group and layer normalisation.
 
-use burn::tensor::activation::silu;
 use burn::tensor::{DType, Tensor, module};
-use clarifier_kernels::{GroupStats, group_norm, group_stats};
+use clarifier_kernels::{GroupStats, group_norm_silu, group_stats};
 
 use super::case::{Case, Host, times};
 use super::compare::rounding;
@@ -46,7 +45,7 @@ fn group(dims: [usize; 4], groups: usize, stats: Stats, mean: f32, dtype: DType)
             Stats::Elsewhere => GroupStats { mean: given(3), variance: given(4) },
             _ => group_stats(&t[0], groups, stats == Stats::Pooled),
         };
-        silu(group_norm(t[0].clone(), &stats, vector(1), vector(2), EPS))
+        group_norm_silu(t[0].clone(), &stats, vector(1), vector(2), EPS)
     };
     let shape = format!("{} in {groups}, mean {mean}", times(&dims));
     Case::exact(kernel, shape, dtype, made, compute, move |inputs| {

@@ -1,9 +1,9 @@
 //! The linear maps of F(4 × 4, 3 × 3) (Lavin & Gray 2016, with the points 0, ±1, ±2, ∞), sixteen or six tiles at a time.
 
-use super::simd::{LANES, ROWS, Tile};
+use super::super::simd::{LANES, ROWS, Tile};
 
 /// Values that a tile has between the maps.
-pub(crate) const POINTS: usize = 36;
+pub(super) const POINTS: usize = 36;
 
 /// Bᵀ of one line, by lanes.
 #[inline(always)]
@@ -57,7 +57,7 @@ fn line_filter<const N: usize>(g: [[f32; N]; 3]) -> [[f32; N]; 6] {
 
 /// Bᵀ d B of sixteen tiles, row by row.
 #[inline(always)]
-pub(crate) fn inputs(d: &[[f32; LANES]; POINTS]) -> [[f32; LANES]; POINTS] {
+pub(super) fn inputs(d: &[[f32; LANES]; POINTS]) -> [[f32; LANES]; POINTS] {
     let mut half = [[0.0; LANES]; POINTS];
     for j in 0..6 {
         let column = line_in([d[j], d[6 + j], d[12 + j], d[18 + j], d[24 + j], d[30 + j]]);
@@ -75,7 +75,7 @@ pub(crate) fn inputs(d: &[[f32; LANES]; POINTS]) -> [[f32; LANES]; POINTS] {
 /// Aᵀ m A of sixteen tiles: the four rows of four pixels that each makes. `tiles` are the products of each point, of
 /// which `row` is meant.
 #[inline(always)]
-pub(crate) fn outputs(tiles: &[Tile], row: usize) -> [[f32; LANES]; 16] {
+pub(super) fn outputs(tiles: &[Tile], row: usize) -> [[f32; LANES]; 16] {
     let tiles: &[Tile; POINTS] = tiles.first_chunk().expect("one for each point");
     let mut half = [[0.0; LANES]; 24];
     for j in 0..6 {
@@ -94,7 +94,7 @@ pub(crate) fn outputs(tiles: &[Tile], row: usize) -> [[f32; LANES]; 16] {
 /// G g Gᵀ of up to six output channels, `weight: [channels, inputs, 3, 3]`, for some of the inputs: `[point, input,
 /// channel]`, from point to point `pitch`.
 #[inline(always)]
-pub(crate) fn filters(
+pub(super) fn filters(
     weight: &[f32],
     inputs: usize,
     range: std::ops::Range<usize>,

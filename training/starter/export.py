@@ -1,0 +1,72 @@
+"""Both trainings' averaged weights as the set that the program ships: one safetensors file in f16, each network's configuration in its header.
+
+    python export.py --vae vae.pt --diffusion diffusion.pt --latents latents.npz --set ../../crates/cli/assets/starter.safetensors
+
+`--folder` also writes them in the diffusers layout, for other programs.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from networks import autoencoder, controlnet, text_encoder, unet
+
+FILES = {"text_encoder": "model.safetensors"}
+LARGEST = 40_000_000
+"""Bytes."""
+
+
+def averaged(state: Path, name: str) -> dict[str, torch.Tensor]:
+    weights = torch.load(state, weights_only=True)["average"]
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
+def networks(vae: Path, diffusion: Path, latents: Path) -> dict[str, torch.nn.Module]:
+    deviation = float(np.load(latents)["true"][:256].astype(np.float32).std())
+    found = {"vae": autoencoder(), "unet": unet(), "controlnet": controlnet(), "text_encoder": text_encoder()}
+    found["vae"].register_to_config(scaling_factor=1 / deviation)
+    found["vae"].load_state_dict(averaged(vae, "vae"))
+    for name, trained in {"unet": "unet", "controlnet": "control", "text_encoder": "text"}.items():
+        found[name].load_state_dict(averaged(diffusion, trained))
+    return found
+
+
+def configuration(network: torch.nn.Module) -> dict:
+    config = network.config
+    return config.to_dict() if hasattr(config, "to_dict") else dict(config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vae", type=Path, required=True, help="the state of vae.py")
+    parser.add_argument("--diffusion", type=Path, required=True, help="the state of diffusion.py")
+    parser.add_argument("--latents", type=Path, required=True, help="that diffusion.py made")
+    parser.add_argument("--set", type=Path, required=True, help="the file to write")
+    parser.add_argument("--folder", type=Path, help="a diffusers folder to write")
+    args = parser.parse_args()
+    tensors, metadata = {}, {}
+    for name, network in networks(args.vae, args.diffusion, args.latents).items():
+        # `position_ids` and the like are no weights.
+        weights = {key: value.half().contiguous() for key, value in network.state_dict().items() if value.is_floating_point()}
+        largest = max(value.abs().max().item() for value in weights.values())
+        assert np.isfinite(largest), f"{name} has weights that f16 cannot hold"
+        config = json.dumps(configuration(network), sort_keys=True, default=str)
+        tensors |= {f"{name}.{key}": value for key, value in weights.items()}
+        metadata[name] = config
+        if args.folder:
+            place = args.folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            save_file(weights, place / FILES.get(name, "diffusion_pytorch_model.safetensors"))
+            (place / "config.json").write_text(config)
+    save_file(tensors, args.set, metadata)
+    size = args.set.stat().st_size
+    print(f"{args.set}: {size / 1e6:.1f} MB")
+    assert size <= LARGEST, f"more than {LARGEST} bytes"
+
+
+if __name__ == "__main__":
+    main()
