@@ -7,6 +7,7 @@ mod features;
 mod files;
 mod full_size;
 mod gpu;
+mod gpu_kernels;
 mod host;
 mod journal;
 mod networks;

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 
 use crate::cpu::{Host, activation, tensor};
+use crate::gpu;
 
 /// The first half of the last axis, times GELU of the second (Shazeer 2020).
 ///
@@ -16,6 +17,9 @@ pub fn geglu(x: Tensor<3>) -> Tensor<3> {
         let mut out = vec![0.0; batch * n * half];
         activation::geglu(&host.contiguous(), half, &mut out);
         return tensor(out, [batch, n, half], &x.device());
+    }
+    if let Some(done) = gpu::activation::geglu(&x) {
+        return done;
     }
     let gate = gelu(x.clone().narrow(2, half, half));
     x.narrow(2, 0, half) * gate

@@ -6,12 +6,15 @@ use burn::tensor::{Tensor, module};
 
 use crate::cpu::attention::{Heads, Sizes, attention as blocked};
 use crate::cpu::{Host, is_host, tensor};
+use crate::gpu;
 
 /// How many bytes of scores may exist at once on a device whose attention would write them all out.
 ///
 /// The scores of `b` batches, `h` heads, `q` queries and `k` keys take `4·b·h·q·k` bytes: 8.3 GB for
 /// one 112 × 144 tile of SD 1.5 under classifier-free guidance. Queries are therefore taken in chunks
 /// (Rabe & Staats 2021, "Self-attention does not need O(n²) memory", without splitting the keys).
+///
+/// Our own kernels keep no scores, in f32 on the CPU, in f32 and f16 on GPUs; the budget is for other types there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionBudget {
     /// Bytes; at least one query is always processed.
@@ -48,11 +51,11 @@ impl AttentionBudget {
 ///
 /// The softmax is computed in f32 whatever the tensors' type.
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: AttentionBudget) -> Tensor<4> {
-    if let Some(done) = on_host(&query, &key, &value) {
+    let done = on_host(&query, &key, &value).or_else(|| gpu::attention::attention(&query, &key, &value));
+    if let Some(done) = done {
         return done;
     }
-    // Other types on the CPU: burn's own keeps a strip of the scores only. On wgpu it writes all of them out unless
-    // autotune picks its flash kernel.
+    // Other types on the CPU: burn's own keeps a strip of the scores only. On wgpu it writes all of them out.
     if is_host(&query.device()) {
         return module::attention(query, key, value, None, None, AttentionModuleOptions::default());
     }

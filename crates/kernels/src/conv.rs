@@ -1,24 +1,30 @@
 //! Convolution.
 
+use burn::backend::Flex;
+use burn::backend::ops::ModuleOps;
+use burn::tensor::Tensor;
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, module};
 
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::winograd::{After, Conv3x3, Filters, conv3x3, dense_bytes, dense3x3};
 use crate::cpu::{Host, KEPT, tensor};
+use crate::gpu;
 
 /// 2-D convolution.
 ///
 /// On the CPU in f32, 3 × 3 kernels that keep the size run by minimal filtering (Lavin & Gray 2016: a quarter of the
 /// multiplications, about 10⁻⁵ σ of error at 640 channels) and 1 × 1 kernels as a product that reads the picture in
-/// place; all else is burn's.
+/// place; all else is burn's. On a GPU all is our own, and 1 × 1 and 3 × 3 kernels of any stride and padding are fast.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, h, w]`
 /// - `weight`: `[outputs, inputs / groups, k, k]`
 /// - `bias`: `[outputs]`
 /// - output: `[batch, outputs, h', w']`
+///
+/// # Panics
+/// If the shapes do not fit each other; on a GPU if the types are not all f32 or all f16.
 pub fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -32,7 +38,21 @@ pub fn conv2d(
         (true, 1, 1) if options.padding == [(0, 0); 2] => point(&x, &weight, bias.as_ref()),
         _ => None,
     };
-    done.unwrap_or_else(|| module::conv2d(x, weight, bias, options))
+    let done = done.or_else(|| gpu::conv::conv2d(&x, &weight, bias.as_ref(), &options));
+    done.unwrap_or_else(|| of_flex(x, weight, bias, options))
+}
+
+/// burn's on the CPU, and not by way of [`burn::tensor::module`], which would bring burn's kernels for GPUs too.
+fn of_flex(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
+    let sizes = format!("{:?} {:?} by {:?} {:?}", x.dtype(), x.dims(), weight.dtype(), weight.dims());
+    let host = || {
+        let bias = bias.map_or(Ok(None), |bias| bias.try_into_primitive::<Flex>().map(Some));
+        Some((x.try_into_primitive::<Flex>().ok()?, weight.try_into_primitive::<Flex>().ok()?, bias.ok()?))
+    };
+    let Some((x, weight, bias)) = host() else {
+        panic!("no convolution of {sizes}: on a GPU, all operands are of f32 or all of f16")
+    };
+    Tensor::from_primitive::<Flex>(Flex::conv2d(x, weight, bias, options))
 }
 
 /// ESRGAN's dense block (Wang et al. 2018): 3 × 3 convolutions with a padding of one, each of which sees `x` and the outputs

@@ -4,13 +4,19 @@ use burn::tensor::{Tensor, module};
 
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::{Host, tensor};
+use crate::gpu::product::{Right, SizesOf, product};
+use crate::gpu::{self, Gpu, Tiles};
 
 /// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
 const FEWEST_ROWS: usize = 16;
 
+/// Fewer rows than these are burn's on a GPU with shared tiles.
+const FEWEST_TILED: usize = 8;
+
 /// `x · weight + bias`.
 ///
-/// On the CPU both are read in place in any order of axes, so a transposed view costs nothing.
+/// On the CPU both are read in place in any order of axes, so a transposed view costs nothing; on a GPU `weight` is best a transposed view
+/// of `[outputs, inputs]`.
 ///
 /// # Shapes
 /// - `x`: `[…, inputs]`
@@ -18,7 +24,29 @@ const FEWEST_ROWS: usize = 16;
 /// - `bias`: `[outputs]`
 /// - output: `[…, outputs]`
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    on_host(&x, &weight, bias.as_ref()).unwrap_or_else(|| module::linear(x, weight, bias))
+    let done = on_host(&x, &weight, bias.as_ref()).or_else(|| on_gpu(&x, &weight, bias.as_ref()));
+    done.unwrap_or_else(|| module::linear(x, weight, bias))
+}
+
+fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
+    let [inputs, outputs] = weight.dims();
+    let mut dims = x.dims();
+    let rows = dims[..D - 1].iter().product::<usize>();
+    if x.dtype() != weight.dtype() {
+        return None;
+    }
+    let bias = Gpu::optional(bias, x.dtype())?;
+    let x = Gpu::of(x)?;
+    // A tile of 64 rows is mostly empty then, and burn has a kernel for vectors.
+    if rows < FEWEST_TILED && Tiles::of(&x.0.client) == Tiles::Shared {
+        return None;
+    }
+    // Weights lie output by output in files, and are given as a view of that.
+    let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
+    let sizes = SizesOf { batch: 1, m: rows, n: outputs, k: inputs, left: 0, right: 0 };
+    let out = product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes);
+    dims[D - 1] = outputs;
+    Some(out.tensor::<3>().reshape(dims))
 }
 
 fn on_host<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {

@@ -5,6 +5,7 @@ use burn::tensor::{FloatDType, Tensor};
 
 use crate::cpu::norm::{Channel, apply, moments};
 use crate::cpu::{Host, tensor};
+use crate::gpu;
 
 /// Mean and variance of each group, in f32.
 ///
@@ -27,6 +28,9 @@ pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> GroupStats {
     if let Some(host) = Host::of(x) {
         let found = moments(&host.contiguous(), channels / groups * height * width);
         return stats_of(&found, batch, groups, pooled, x);
+    }
+    if let Some(stats) = gpu::norm::group_stats(x, groups, pooled) {
+        return stats;
     }
     let x = x.clone().cast(FloatDType::F32);
     // Rows are averaged before they are averaged together: one long f32 sum over a megapixel would
@@ -62,7 +66,7 @@ fn stats_of(found: &[(f64, f64)], batch: usize, groups: usize, pooled: bool, x: 
     GroupStats { mean: values(means), variance: values(variances) }
 }
 
-/// [`group_norm`], then SiLU: on the CPU in one pass over memory.
+/// [`group_norm`], then SiLU: in one pass over memory.
 ///
 /// # Shapes
 /// As [`group_norm`]'s.
@@ -73,7 +77,8 @@ pub fn group_norm_silu(
     beta: Tensor<1>,
     eps: f64,
 ) -> Tensor<4> {
-    match on_host(&x, stats, &gamma, &beta, eps, true) {
+    let done = on_host(&x, stats, &gamma, &beta, eps, true);
+    match done.or_else(|| gpu::norm::group_norm(&x, stats, &gamma, &beta, eps, true)) {
         Some(done) => done,
         None => silu(group_norm(x, stats, gamma, beta, eps)),
     }
@@ -119,7 +124,8 @@ pub fn group_norm(
     beta: Tensor<1>,
     eps: f64,
 ) -> Tensor<4> {
-    if let Some(done) = on_host(&x, stats, &gamma, &beta, eps, false) {
+    let done = on_host(&x, stats, &gamma, &beta, eps, false);
+    if let Some(done) = done.or_else(|| gpu::norm::group_norm(&x, stats, &gamma, &beta, eps, false)) {
         return done;
     }
     let dtype = x.dtype();

@@ -4,13 +4,14 @@ mod cases;
 mod networks;
 mod peer;
 mod report;
+mod stock;
 mod usage;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use clarifier_upscale::device::{DeviceChoice, Precision, choose};
+use clarifier_upscale::device::{AdapterInfo, DeviceChoice, Precision, choose};
 use serde::Serialize;
 
 use cases::{Case, Setting};
@@ -22,7 +23,7 @@ cargo xtask bench [--quick] [--peers] [--device cpu|gpu] [--threads N] [--rounds
 
 --quick        the kernels only, two rounds
 --peers        the same in PyTorch on the CPU, turn by turn: CLARIFIER_PYTHON or python3 with torch, diffusers, spandrel
---device       cpu (the default) or gpu, whose kernels are then those of wgpu; peers stay on the CPU
+--device       cpu (the default) or gpu, whose kernels are measured beside burn's own; peers stay on the CPU
 --threads      of both; the default is all
 --rounds       how often each runs; the best counts (5)
 --only         cases whose name has this text
@@ -82,6 +83,8 @@ struct Row {
     /// How near this is to the larger of what its operations and its bytes need at the limits.
     share_of_limit: f64,
     torch: Option<Usage>,
+    /// The same by burn's own operations, on a GPU.
+    stock: Option<Usage>,
 }
 
 fn main() {
@@ -98,7 +101,8 @@ fn main() {
     let limits = limits(&backend.device, backend.adapter.is_none());
     println!("{}, {} threads", backend.reason, request.threads);
     println!("limits: {:.0} GFLOP/s, {:.1} GB/s\n", limits.flops / 1e9, limits.bytes / 1e9);
-    report::head(request.peers);
+    let on_gpu = backend.adapter.is_some();
+    report::head(request.peers, on_gpu);
     let mut rows = Vec::new();
     for case in cases::all(request.quick) {
         let name = case.to_string();
@@ -106,26 +110,37 @@ fn main() {
             continue;
         }
         let setting = Setting { device: &backend.device, attention: backend.attention };
-        let mut run = case.prepare(&setting);
-        let mut ours = || {
+        let measured = |run: &mut dyn FnMut()| {
             usage::of(|| {
                 run();
                 backend.device.sync().expect("the device does its work");
             })
         };
-        ours();
-        let mut best = [None::<Usage>, None];
+        let mut run = case.prepare(&setting);
+        let most_bytes = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
+        let most_bytes = backend.adapter.as_ref().map(most_bytes);
+        let mut stock = most_bytes.and_then(|most| stock::prepare(case, &backend.device, most));
+        // Shaders are compiled, and memory is taken.
+        measured(&mut run);
+        if let Some(stock) = &mut stock {
+            measured(stock);
+        }
+        let mut best = [None::<Usage>; 3];
         for _ in 0..request.rounds {
-            best[0] = Some(ours().best(best[0]));
+            best[0] = Some(measured(&mut run).best(best[0]));
             if let Some(peer) = &mut peer {
                 best[1] = Some(peer.run(&case).best(best[1]));
             }
+            if let Some(stock) = &mut stock {
+                best[2] = Some(measured(stock).best(best[2]));
+            }
         }
-        let [Some(ours), torch] = best else { unreachable!("at least one round") };
+        let [Some(ours), torch, stock] = best else { unreachable!("at least one round") };
         let (operations, bytes) = (case.operations(), case.bytes());
         let needed = (operations / limits.flops).max(bytes / limits.bytes);
-        let row = Row { case, name, operations, ours, share_of_limit: needed / ours.seconds, torch };
-        report::row(&row);
+        let share_of_limit = needed / ours.seconds;
+        let row = Row { case, name, operations, ours, share_of_limit, torch, stock };
+        report::row(&row, on_gpu);
         rows.push(row);
     }
     if let Some(path) = request.json {

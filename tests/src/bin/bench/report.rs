@@ -9,21 +9,30 @@ use crate::{Limits, Row};
 const MIB: f64 = (1u64 << 20) as f64;
 
 /// The table's head.
-pub fn head(peers: bool) {
-    let (more, rule) = if peers {
-        (
-            " PyTorch ms | PyTorch GFLOP/s | time, ours / PyTorch | processor time, ours / PyTorch | PyTorch peak MiB |",
-            " ---: | ---: | ---: | ---: | ---: |",
-        )
-    } else {
-        ("", "")
-    };
-    println!("| case | ms | GFLOP/s | of the limit | peak MiB |{more}");
-    println!("| --- | ---: | ---: | ---: | ---: |{rule}");
+pub fn head(peers: bool, on_gpu: bool) {
+    let of_burn = [
+        "burn's own ms",
+        "burn's own GFLOP/s",
+        "times as fast as burn's own, by the clock",
+        "by processor time",
+    ];
+    let of_torch = [
+        "PyTorch ms",
+        "PyTorch GFLOP/s",
+        "time, ours / PyTorch",
+        "processor time, ours / PyTorch",
+        "PyTorch peak MiB",
+    ];
+    let ours = ["ms", "GFLOP/s", "of the limit", "peak MiB"];
+    let columns =
+        ours.iter().chain(of_burn.iter().filter(|_| on_gpu)).chain(of_torch.iter().filter(|_| peers));
+    let columns: Vec<&str> = columns.copied().collect();
+    println!("| case | {} |", columns.join(" | "));
+    println!("| --- |{}", " ---: |".repeat(columns.len()));
 }
 
 /// One row of the table.
-pub fn row(row: &Row) {
+pub fn row(row: &Row, on_gpu: bool) {
     let rate = |seconds: f64| match row.operations {
         0.0 => "–".to_owned(),
         operations => format!("{:.1}", operations / seconds / 1e9),
@@ -37,6 +46,17 @@ pub fn row(row: &Row) {
         100.0 * row.share_of_limit,
         ours.peak as f64 / MIB
     );
+    match &row.stock {
+        Some(stock) => print!(
+            " {:.2} | {} | {:.2} | {:.2} |",
+            stock.seconds * 1e3,
+            rate(stock.seconds),
+            stock.seconds / ours.seconds,
+            stock.cpu_seconds / ours.cpu_seconds
+        ),
+        None if on_gpu => print!(" – | – | – | – |"),
+        None => {}
+    }
     match &row.torch {
         Some(torch) => println!(
             " {:.2} | {} | {:.2} | {:.2} | {:.0} |",

@@ -1,0 +1,60 @@
+//! The same kernels as burn has them, to be measured beside ours on a GPU.
+
+use burn::tensor::activation::{gelu, silu, softmax};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, module};
+
+use crate::cases::{Case, noise};
+
+/// The work by burn's own operations, with no buffer of more than `most_bytes`; none for whole networks, which are made of ours.
+pub fn prepare(case: Case, device: &Device, most_bytes: u64) -> Option<Box<dyn FnMut()>> {
+    Some(match case {
+        Case::Conv { batch, inputs, outputs, h, w, kernel } => {
+            let x: Tensor<4> = noise([batch, inputs, h, w], device);
+            let (weight, bias) = (noise([outputs, inputs, kernel, kernel], device), noise([outputs], device));
+            let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], 1);
+            Box::new(move || {
+                drop(module::conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone()));
+            })
+        }
+        Case::Linear { rows, inputs, outputs } => {
+            let x: Tensor<2> = noise([rows, inputs], device);
+            let (weight, bias) = (noise([outputs, inputs], device).transpose(), noise([outputs], device));
+            Box::new(move || drop(module::linear(x.clone(), weight.clone(), Some(bias.clone()))))
+        }
+        Case::Attention { batch, heads, queries, keys, d } => {
+            let of = |n| -> Tensor<4> { noise([batch, n, heads, d], device).swap_dims(1, 2) };
+            let (q, k, v) = (of(queries), of(keys), of(keys));
+            // Without autotune burn writes all scores out, so queries are taken as buffers allow.
+            let fitting = (most_bytes / 4 / (4 * batch * heads * keys) as u64).max(1) as usize;
+            Box::new(move || {
+                let scaled = q.clone().mul_scalar(1.0 / (d as f64).sqrt());
+                let parts = (0..queries).step_by(fitting).map(|start| {
+                    let part = scaled.clone().narrow(2, start, fitting.min(queries - start));
+                    softmax(part.matmul(k.clone().swap_dims(2, 3)), 3).matmul(v.clone())
+                });
+                drop(Tensor::cat(parts.collect(), 2));
+            })
+        }
+        Case::GroupNormSilu { batch, channels, h, w } => {
+            let x: Tensor<4> = noise([batch, channels, h, w], device);
+            let (gamma, beta) = (noise([channels], device), noise([channels], device));
+            Box::new(move || {
+                let grouped = x.clone().reshape([batch, 32, channels / 32 * h * w]);
+                let centred = grouped.clone() - grouped.mean_dim(2);
+                let variance = centred.clone().powi_scalar(2).mean_dim(2);
+                let normal = (centred / (variance + 1e-5).sqrt()).reshape([batch, channels, h, w]);
+                let along = |t: &Tensor<1>| t.clone().reshape([1, channels, 1, 1]);
+                drop(silu(normal * along(&gamma) + along(&beta)));
+            })
+        }
+        Case::Geglu { rows, channels } => {
+            let x: Tensor<3> = noise([1, rows, 2 * channels], device);
+            Box::new(move || {
+                let gate = gelu(x.clone().narrow(2, channels, channels));
+                drop(x.clone().narrow(2, 0, channels) * gate);
+            })
+        }
+        Case::CfgStep { .. } | Case::VaeDecode { .. } | Case::Rrdb { .. } => return None,
+    })
+}
