@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
+use clarifier_gpu_kernels as gpu;
 
 use crate::cpu::{Host, activation, tensor};
-use crate::gpu;
 
 /// The first half of the last axis, times GELU of the second (Shazeer 2020).
 ///

@@ -3,10 +3,10 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Tensor, module};
+use clarifier_gpu_kernels as gpu;
 
 use crate::cpu::attention::{Heads, Sizes, attention as blocked};
 use crate::cpu::{Host, is_host, tensor};
-use crate::gpu;
 
 /// How many bytes of scores may exist at once on a device whose attention would write them all out.
 ///

@@ -5,11 +5,11 @@ use burn::backend::ops::ModuleOps;
 use burn::tensor::Tensor;
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::ops::ConvOptions;
+use clarifier_gpu_kernels as gpu;
 
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::winograd::{After, Conv3x3, Filters, conv3x3, dense_bytes, dense3x3};
 use crate::cpu::{Host, KEPT, tensor};
-use crate::gpu;
 
 /// 2-D convolution.
 ///

@@ -7,16 +7,15 @@ mod activation;
 mod attention;
 mod conv;
 mod cpu;
-mod gpu;
 mod linear;
 mod norm;
 mod packed;
 
 pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
+pub use clarifier_gpu_kernels::Tiles;
 pub use conv::{conv2d, dense_block};
 pub use cpu::peak_flops;
-pub use gpu::Tiles;
 pub use linear::linear;
 pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats};
 pub use packed::{Half, Packed, PackedValues, widen};

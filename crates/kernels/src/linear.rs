@@ -4,8 +4,8 @@ use burn::tensor::{Tensor, module};
 
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::{Host, tensor};
-use crate::gpu::product::{Right, SizesOf, product};
-use crate::gpu::{self, Gpu, Tiles};
+use clarifier_gpu_kernels::product::{Right, SizesOf, product};
+use clarifier_gpu_kernels::{self as gpu, Gpu, Tiles};
 
 /// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
 const FEWEST_ROWS: usize = 16;

@@ -2,10 +2,10 @@
 
 use burn::tensor::activation::silu;
 use burn::tensor::{FloatDType, Tensor};
+use clarifier_gpu_kernels as gpu;
 
 use crate::cpu::norm::{Channel, apply, moments};
 use crate::cpu::{Host, tensor};
-use crate::gpu;
 
 /// Mean and variance of each group, in f32.
 ///
@@ -29,8 +29,8 @@ pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> GroupStats {
         let found = moments(&host.contiguous(), channels / groups * height * width);
         return stats_of(&found, batch, groups, pooled, x);
     }
-    if let Some(stats) = gpu::norm::group_stats(x, groups, pooled) {
-        return stats;
+    if let Some([mean, variance]) = gpu::norm::group_stats(x, groups, pooled) {
+        return GroupStats { mean, variance };
     }
     let x = x.clone().cast(FloatDType::F32);
     // Rows are averaged before they are averaged together: one long f32 sum over a megapixel would
@@ -78,7 +78,8 @@ pub fn group_norm_silu(
     eps: f64,
 ) -> Tensor<4> {
     let done = on_host(&x, stats, &gamma, &beta, eps, true);
-    match done.or_else(|| gpu::norm::group_norm(&x, stats, &gamma, &beta, eps, true)) {
+    match done.or_else(|| gpu::norm::group_norm(&x, [&stats.mean, &stats.variance], &gamma, &beta, eps, true))
+    {
         Some(done) => done,
         None => silu(group_norm(x, stats, gamma, beta, eps)),
     }
@@ -125,7 +126,9 @@ pub fn group_norm(
     eps: f64,
 ) -> Tensor<4> {
     let done = on_host(&x, stats, &gamma, &beta, eps, false);
-    if let Some(done) = done.or_else(|| gpu::norm::group_norm(&x, stats, &gamma, &beta, eps, false)) {
+    if let Some(done) =
+        done.or_else(|| gpu::norm::group_norm(&x, [&stats.mean, &stats.variance], &gamma, &beta, eps, false))
+    {
         return done;
     }
     let dtype = x.dtype();

@@ -4,7 +4,6 @@
 //! is shifts and masks, whose result is the same to the bit everywhere.
 
 mod cpu;
-mod gpu;
 mod half;
 
 use burn::backend::{Cube, Flex};
@@ -103,7 +102,11 @@ impl<const D: usize> Packed<D> {
             Ok(words) => cpu::unpack(words.storage::<u32>(), self.half, length),
             Err(_) => {
                 let words = words.try_into_primitive::<Cube>().expect("a device of flex or of CubeCL");
-                Tensor::from_primitive::<Cube>(gpu::unpack(words, self.half, length))
+                Tensor::from_primitive::<Cube>(clarifier_gpu_kernels::unpack::unpack(
+                    words,
+                    self.half == Half::Bf16,
+                    length,
+                ))
             }
         };
         flat.reshape(self.dims)

@@ -6,11 +6,11 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::attention_tiled::{SIDE, WIDEST, tiled};
-use super::grid::workgroups;
-use super::product::LANES;
-use super::tiles::Tiles;
+use crate::Gpu;
+use crate::attention_tiled::{SIDE, WIDEST, tiled};
+use crate::grid::workgroups;
+use crate::product::LANES;
+use crate::tiles::Tiles;
 
 /// Queries of an invocation whose scores are in registers. These do not hold so many, but software adapters read memory value by value,
 /// lane by lane, so that reading seldom counts for more.
@@ -61,7 +61,7 @@ fn placed(tensor: &Tensor<4>) -> Option<(Gpu, [usize; 3])> {
     Some((found, [picture, head, token]))
 }
 
-/// As [`crate::attention()`]; the output is a view of `[batch, queries, heads · d]`, where the next layer wants it.
+/// Scaled dot-product attention of `[batch, heads, n, d]`; the output is a view of `[batch, queries, heads · d]`, where the next layer wants it.
 pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Option<Tensor<4>> {
     let [batch, heads, queries, d] = query.dims();
     let keys = key.dims()[2];

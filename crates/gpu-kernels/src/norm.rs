@@ -5,9 +5,8 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::grid::workgroups;
-use crate::norm::GroupStats;
+use crate::Gpu;
+use crate::grid::workgroups;
 
 /// Invocations of a workgroup.
 const UNITS: usize = 64;
@@ -18,8 +17,8 @@ const BLOCK: usize = 32;
 /// Vectors that an invocation normalises.
 const RUN: usize = 4;
 
-/// As [`crate::group_stats`].
-pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> Option<GroupStats> {
+/// Mean and variance of the groups of `x: [batch, channels, h, w]`, of the whole batch together if `pooled`: `[pictures, groups]`.
+pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> Option<[Tensor<2>; 2]> {
     let x = Gpu::of(x)?.contiguous();
     let [batch, channels, h, w] = x.dims();
     let size = channels / groups * h * w;
@@ -55,27 +54,27 @@ pub fn group_stats(x: &Tensor<4>, groups: usize, pooled: bool) -> Option<GroupSt
             pictures * groups,
         );
     }
-    let [mean, variance] = stats.map(Gpu::tensor);
-    Some(GroupStats { mean, variance })
+    Some(stats.map(Gpu::tensor))
 }
 
-/// As [`crate::group_norm`], then SiLU if `activate`.
+/// Group normalisation by `[mean, variance]`, then SiLU if `activate`.
 pub fn group_norm(
     x: &Tensor<4>,
-    stats: &GroupStats,
+    [mean, variance]: [&Tensor<2>; 2],
     gamma: &Tensor<1>,
     beta: &Tensor<1>,
     eps: f64,
     activate: bool,
 ) -> Option<Tensor<4>> {
-    let known = stats.mean.dtype() == DType::F32 && stats.variance.dtype() == DType::F32;
+    let known = mean.dtype() == DType::F32 && variance.dtype() == DType::F32;
     if !known || gamma.dtype() != x.dtype() || beta.dtype() != x.dtype() {
         return None;
     }
     let x = Gpu::of(x)?.contiguous();
-    let [mean, variance] = [Gpu::of(&stats.mean)?.contiguous(), Gpu::of(&stats.variance)?.contiguous()];
+    let [pictures, groups] = mean.dims();
+    let [mean, variance] = [Gpu::of(mean)?.contiguous(), Gpu::of(variance)?.contiguous()];
     let [gamma, beta] = [Gpu::of(gamma)?.contiguous(), Gpu::of(beta)?.contiguous()];
-    let ([batch, channels, h, w], [pictures, groups]) = (x.dims(), stats.mean.dims());
+    let [batch, channels, h, w] = x.dims();
     let width = if (h * w).is_multiple_of(4) { 4 } else { 1 };
     let out = x.empty([batch, channels, h, w]);
     let vectors = h * w / width;

@@ -4,10 +4,10 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::attention::{Heads, HeadsLaunch};
-use super::grid::workgroups;
-use super::tiled::turned;
+use crate::Gpu;
+use crate::attention::{Heads, HeadsLaunch};
+use crate::grid::workgroups;
+use crate::tiled::turned;
 
 /// The widest head: its sums are in registers, 20 vectors of 4 in each unit.
 pub const WIDEST: usize = 160;

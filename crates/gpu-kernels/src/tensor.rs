@@ -10,7 +10,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 /// A tensor in f32 or f16 on a GPU.
 #[derive(Debug, Clone)]
-pub(crate) struct Gpu(pub CubeTensor);
+pub struct Gpu(pub CubeTensor);
 
 impl Gpu {
     /// The tensor, if the kernels here can read it: of these types, on a GPU, not empty.

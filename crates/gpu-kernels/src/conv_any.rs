@@ -6,8 +6,8 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::grid::workgroups;
+use crate::Gpu;
+use crate::grid::workgroups;
 
 /// Invocations of a workgroup.
 const UNITS: usize = 64;

@@ -6,19 +6,19 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::conv_any::any;
-use super::grid::workgroups;
-use super::product::{Bias, LANES, Right, SizesOf, product};
-use super::tiled::{Geometry, Source, Window, tiled};
-use super::tiles::Tiles;
+use crate::Gpu;
+use crate::conv_any::any;
+use crate::grid::workgroups;
+use crate::product::{Bias, LANES, Right, SizesOf, product};
+use crate::tiled::{Geometry, Source, Window, tiled};
+use crate::tiles::Tiles;
 
 /// Output channels of an invocation whose tile is in registers.
 const OUTPUTS: usize = 8;
 /// Neighbouring pixels of a row that such an invocation has: windows overlap, so each value read serves up to three of them.
 const PIXELS: usize = 8;
 
-/// As [`crate::conv2d`], for operands of one type.
+/// 2-D convolution of `x: [batch, inputs, h, w]` by `weight: [outputs, inputs / groups, k, k]`, for operands of one type.
 pub fn conv2d(
     x: &Tensor<4>,
     weight: &Tensor<4>,

@@ -5,13 +5,13 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::grid::workgroups;
+use crate::Gpu;
+use crate::grid::workgroups;
 
 /// Invocations of a workgroup.
 const UNITS: usize = 64;
 
-/// As [`crate::geglu`].
+/// `a · gelu(b)` of the two halves of the last axis.
 pub fn geglu(x: &Tensor<3>) -> Option<Tensor<3>> {
     let x = Gpu::of(x)?.contiguous();
     let [batch, n, both] = x.dims();

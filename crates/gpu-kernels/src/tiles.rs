@@ -29,7 +29,7 @@ impl Tiles {
     }
 
     /// Those for the device of `client`.
-    pub(crate) fn of(client: &Client) -> Self {
+    pub fn of(client: &Client) -> Self {
         FORCED.get().unwrap_or_else(|| {
             let identity = &client.properties().identity;
             let name = identity.name.to_lowercase();

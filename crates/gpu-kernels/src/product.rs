@@ -4,10 +4,10 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::grid::workgroups;
-use super::tiled::{Source, Window, tiled};
-use super::tiles::Tiles;
+use crate::Gpu;
+use crate::grid::workgroups;
+use crate::tiled::{Source, Window, tiled};
+use crate::tiles::Tiles;
 
 /// What is added to the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,9 +5,9 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::Gpu;
-use super::grid::workgroups;
-use super::product::{Bias, Sizes, SizesOf};
+use crate::Gpu;
+use crate::grid::workgroups;
+use crate::product::{Bias, Sizes, SizesOf};
 
 /// Where the right operand's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,7 +63,7 @@ const UNITS: usize = 8;
 /// Blocks along a side of the tile.
 const BLOCKS: usize = SIDE / 4;
 
-/// `left · right + bias` into `out`; operands as [`super::product::product`] has them.
+/// `left · right + bias` into `out`; operands as [`crate::product::product`] has them.
 #[allow(clippy::too_many_arguments)]
 pub fn tiled(
     left: &Gpu,

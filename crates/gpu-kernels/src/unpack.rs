@@ -7,12 +7,10 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::half::Half;
-
 /// The least f16 above zero, 2⁻²⁴.
 const ULP: f32 = 1.0 / 16_777_216.0;
 
-/// The bits of the f32 that the 16 bits in `bits` are, as [`super::widen`] gives them.
+/// The bits of the f32 that the 16 bits in `bits` are, as clarifier-kernels' `widen` gives them.
 #[cube]
 fn widened(bits: u32, #[comptime] bf16: bool) -> u32 {
     if comptime!(bf16) {
@@ -40,8 +38,8 @@ fn unpack_words(words: &[u32], values: &mut [u32], #[comptime] bf16: bool) {
     }
 }
 
-/// The first `length` values of `words`.
-pub fn unpack(words: CubeTensor, half: Half, length: usize) -> CubeTensor {
+/// The first `length` values of `words`, each of which is two of f16 or, if `bf16`, of bfloat16.
+pub fn unpack(words: CubeTensor, bf16: bool, length: usize) -> CubeTensor {
     let client = words.client.clone();
     let values =
         empty_device_contiguous_dtype(client.clone(), words.device.clone(), Shape::new([length]), DType::F32);
@@ -49,6 +47,6 @@ pub fn unpack(words: CubeTensor, half: Half, length: usize) -> CubeTensor {
     let dim = CubeDim::new(&client, count);
     let cubes = calculate_cube_count_elemwise(&client, count, dim);
     let (from, to) = (words.into_buffer_arg(), values.clone().into_buffer_arg());
-    unpack_words::launch(&client, cubes, dim, from, to, half == Half::Bf16);
+    unpack_words::launch(&client, cubes, dim, from, to, bf16);
     values
 }
