@@ -171,7 +171,7 @@ pub fn check_attention(device: &Device, tolerance: f32) {
     let whole = attention(q.clone(), k.clone(), v.clone(), AttentionBudget::default());
     let reference = reference_attention(&q, &k, &v);
     for bytes in [1, 4 * 2 * 3 * 50 * 7, 1 << 30] {
-        let chunked = attention(q.clone(), k.clone(), v.clone(), AttentionBudget { score_bytes: bytes });
+        let chunked = attention(q.clone(), k.clone(), v.clone(), AttentionBudget::in_chunks(bytes));
         let values = chunked.into_data().try_into_vec::<f32>().unwrap();
         let error = error_in_sigmas(&values, &reference, 1.0);
         assert!(error <= tolerance, "{bytes} bytes: {error}");

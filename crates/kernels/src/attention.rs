@@ -14,17 +14,20 @@ use crate::cpu::{Host, is_host, tensor};
 /// one 112 × 144 tile of SD 1.5 under classifier-free guidance. Queries are therefore taken in chunks
 /// (Rabe & Staats 2021, "Self-attention does not need O(n²) memory", without splitting the keys).
 ///
-/// Our own kernels keep no scores, in f32 on the CPU, in f32 and f16 on GPUs; the budget is for other types there.
+/// Our own kernels keep no scores, in f32 on the CPU, in f32 and f16 on GPUs; the budget is for other types, and for devices
+/// on which ours are wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionBudget {
     /// Bytes; at least one query is always processed.
     pub score_bytes: u64,
+    /// Whether to take burn's products in chunks also where a kernel of our own would keep no scores.
+    pub in_chunks: bool,
 }
 
 impl Default for AttentionBudget {
     /// 256 MiB, small beside the weights and large enough to keep a GPU busy.
     fn default() -> Self {
-        Self { score_bytes: 256 << 20 }
+        Self { score_bytes: 256 << 20, in_chunks: false }
     }
 }
 
@@ -33,7 +36,13 @@ impl AttentionBudget {
     ///
     /// A quarter of a buffer, since softmax keeps several copies of the scores alive.
     pub fn for_buffer(max_buffer: u64) -> Self {
-        Self { score_bytes: (max_buffer / 4).min(Self::default().score_bytes).max(1 << 20) }
+        let score_bytes = (max_buffer / 4).min(Self::default().score_bytes).max(1 << 20);
+        Self { score_bytes, in_chunks: false }
+    }
+
+    /// Burn's products, of so many bytes of scores.
+    pub fn in_chunks(score_bytes: u64) -> Self {
+        Self { score_bytes, in_chunks: true }
     }
 
     fn queries(self, batch: usize, heads: usize, keys: usize) -> usize {
@@ -51,6 +60,9 @@ impl AttentionBudget {
 ///
 /// The softmax is computed in f32 whatever the tensors' type.
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, budget: AttentionBudget) -> Tensor<4> {
+    if budget.in_chunks {
+        return chunked(query, key, value, budget);
+    }
     let done = on_host(&query, &key, &value).or_else(|| gpu::attention::attention(&query, &key, &value));
     if let Some(done) = done {
         return done;

@@ -108,7 +108,7 @@ impl Instead {
             Self::F32 => backend.dtype = burn::tensor::DType::F32,
             Self::AttentionBytes(bytes) => {
                 let score_bytes = backend.attention.score_bytes.min(bytes);
-                backend.attention = AttentionBudget { score_bytes };
+                backend.attention = AttentionBudget::in_chunks(score_bytes);
             }
             Self::Cpu => {}
         }

@@ -24,7 +24,7 @@ fn case(kernel: &'static str, dims: Dims, keys: usize, chunk: Option<usize>, dty
     };
     let compute = move |backend: &crate::device::Backend, t: &[Tensor<4>]| {
         let row = (4 * batch * heads * keys) as u64;
-        let budget = chunk.map_or(backend.attention, |c| AttentionBudget { score_bytes: row * c as u64 });
+        let budget = chunk.map_or(backend.attention, |c| AttentionBudget::in_chunks(row * c as u64));
         attention(t[0].clone(), t[1].clone(), t[2].clone(), budget)
     };
     let case = Case::exact(
