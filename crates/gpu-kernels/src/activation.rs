@@ -6,10 +6,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
-use crate::grid::workgroups;
-
-/// Invocations of a workgroup.
-const UNITS: usize = 64;
+use crate::grid::{UNITS, workgroups};
 
 /// `a · gelu(b)` of the two halves of the last axis.
 pub fn geglu(x: &Tensor<3>) -> Option<Tensor<3>> {

@@ -7,10 +7,10 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
-use crate::conv_any::any;
-use crate::grid::workgroups;
-use crate::product::{Bias, LANES, Right, SizesOf, product};
-use crate::tiled::{Geometry, Source, Window, tiled};
+use crate::conv_any::{any, made};
+use crate::grid::{UNITS, workgroups};
+use crate::product::{Bias, LANES, Right, Sizes, product};
+use crate::tiled::{Source, Window, tiled};
 use crate::tiles::Tiles;
 
 /// Output channels of an invocation whose tile is in registers.
@@ -45,7 +45,7 @@ fn point(x: Gpu, weight: Gpu, bias: Option<Gpu>) -> Tensor<4> {
     let (x, weight) = (x.contiguous(), weight.contiguous());
     let [batch, inputs, h, w] = x.dims();
     let [outputs, ..] = weight.dims::<4>();
-    let sizes = SizesOf { batch, m: outputs, n: h * w, k: inputs, left: 0, right: inputs * h * w };
+    let sizes = Sizes { batch, m: outputs, n: h * w, k: inputs, left: 0, right: inputs * h * w };
     let out = product(&weight, &x, Right::Rows, bias.as_ref(), Bias::Rows, sizes);
     out.tensor::<3>().reshape([batch, outputs, h, w])
 }
@@ -57,11 +57,10 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
     let [outputs, ..] = weight.dims::<4>();
     let stride = options.stride[0];
     let [(top, bottom), (start, end)] = options.padding;
-    let across = |length: usize, padding: usize| Some((length + padding).checked_sub(3)? / stride + 1);
-    let (high, wide) = (across(h, top + bottom)?, across(w, start + end)?);
+    let (high, wide) = (made(h + top + bottom, 3, 1, stride)?, made(w + start + end, 3, 1, stride)?);
     let out = x.empty([batch, outputs, high, wide]);
     let window = Window { h, w, wide, stride, top, start };
-    let sizes = SizesOf { batch, m: outputs, n: high * wide, k: 9 * inputs, left: 0, right: inputs * h * w };
+    let sizes = Sizes { batch, m: outputs, n: high * wide, k: 9 * inputs, left: 0, right: inputs * h * w };
     let (along, bias) = bias.as_ref().map_or((Bias::None, &x), |bias| (Bias::Rows, bias));
     let client = &x.0.client;
     let padded = if Tiles::of(client) == Tiles::Registers { pad(&x, high, window) } else { None };
@@ -129,8 +128,6 @@ fn pad(x: &Gpu, high: usize, window: Window) -> Option<Gpu> {
 
 /// Values of a line that one invocation copies.
 const STRETCH: usize = 16;
-/// Invocations of a workgroup that copies.
-const UNITS: usize = 64;
 
 #[cube(launch_unchecked)]
 fn surround<F: Float>(
@@ -139,7 +136,7 @@ fn surround<F: Float>(
     planes: usize,
     rows: usize,
     columns: usize,
-    window: Geometry,
+    window: Window,
     #[define(F)] _type: ElemType,
 ) {
     let stretches = columns.div_ceil(STRETCH);

@@ -7,10 +7,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
-use crate::grid::workgroups;
-
-/// Invocations of a workgroup.
-const UNITS: usize = 64;
+use crate::grid::{UNITS, workgroups};
 
 /// Sizes of a convolution, each by rows and by columns.
 #[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
@@ -29,17 +26,19 @@ struct Shape {
     start: usize,
 }
 
+/// How many values a kernel makes along an axis of so many, padding included; none if it is larger.
+pub fn made(length: usize, kernel: usize, dilation: usize, stride: usize) -> Option<usize> {
+    Some(length.checked_sub(dilation * (kernel - 1) + 1)? / stride + 1)
+}
+
 /// Any kernel, stride, padding, dilation and number of groups; none if the kernel is larger than the padded picture.
 pub fn any(x: &Gpu, weight: &Gpu, bias: Option<&Gpu>, options: &ConvOptions<2>) -> Option<Tensor<4>> {
     let [batch, inputs, h, w] = x.dims();
     let [outputs, of_group, rows, columns] = weight.dims();
     let ([stride_y, stride_x], [dilation_y, dilation_x]) = (options.stride, options.dilation);
     let [(top, bottom), (start, end)] = options.padding;
-    let across = |length: usize, kernel: usize, dilation: usize, stride: usize| {
-        Some(length.checked_sub(dilation * (kernel - 1) + 1)? / stride + 1)
-    };
-    let high = across(h + top + bottom, rows, dilation_y, stride_y)?;
-    let wide = across(w + start + end, columns, dilation_x, stride_x)?;
+    let high = made(h + top + bottom, rows, dilation_y, stride_y)?;
+    let wide = made(w + start + end, columns, dilation_x, stride_x)?;
     let out = x.empty([batch, outputs, high, wide]);
     let shape = ShapeLaunch::new(
         h, w, high, wide, rows, columns, stride_y, stride_x, dilation_y, dilation_x, top, start,

@@ -6,10 +6,8 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
-use crate::grid::workgroups;
+use crate::grid::{UNITS, workgroups};
 
-/// Invocations of a workgroup.
-const UNITS: usize = 64;
 /// The most parts that a group is cut into; an invocation sums one.
 const PARTS: usize = 256;
 /// Values of a part that are summed before they are added to the others: long f32 sums lose digits.

@@ -46,6 +46,13 @@ pub struct Sizes {
     pub right: usize,
 }
 
+impl Sizes {
+    /// As an argument of a kernel.
+    pub fn launch(self) -> SizesLaunch {
+        SizesLaunch::new(self.batch, self.m, self.n, self.k, self.left, self.right)
+    }
+}
+
 /// Invocations of a workgroup whose tiles are in registers: the lanes of one or two vectors of a processor.
 pub(super) const LANES: usize = 8;
 /// Columns of such an invocation.
@@ -57,8 +64,8 @@ const ROWS: usize = 32;
 const FEW_ROWS: usize = 4;
 
 /// `left · right + bias`: left is `[batch, m, k]`, or `[m, k]` for all; the result is `[batch, m, n]`.
-pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: Bias, sizes: SizesOf) -> Gpu {
-    let SizesOf { batch, m, n, .. } = sizes;
+pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: Bias, sizes: Sizes) -> Gpu {
+    let Sizes { batch, m, n, .. } = sizes;
     let out = left.empty([batch, m, n]);
     let client = &left.0.client;
     let (along, bias) = bias.map_or((Bias::None, left), |bias| (along, bias));
@@ -94,23 +101,6 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
         }
     }
     out
-}
-
-/// [`Sizes`] on the host.
-#[derive(Debug, Clone, Copy)]
-pub struct SizesOf {
-    pub batch: usize,
-    pub m: usize,
-    pub n: usize,
-    pub k: usize,
-    pub left: usize,
-    pub right: usize,
-}
-
-impl SizesOf {
-    pub fn launch(self) -> SizesLaunch {
-        SizesLaunch::new(self.batch, self.m, self.n, self.k, self.left, self.right)
-    }
 }
 
 /// An invocation's tile in registers; neighbours have neighbouring columns.

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
 use crate::grid::workgroups;
-use crate::product::{Bias, Sizes, SizesOf};
+use crate::product::{Bias, Sizes};
 
 /// Where the right operand's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub enum Source {
 }
 
 /// A convolution's geometry, in pixels.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
 pub struct Window {
     pub h: usize,
     pub w: usize,
@@ -38,20 +38,10 @@ impl Window {
     /// For products that are none.
     pub const NONE: Self = Self { h: 1, w: 1, wide: 1, stride: 1, top: 0, start: 0 };
 
-    pub fn launch(self) -> GeometryLaunch {
-        GeometryLaunch::new(self.h, self.w, self.wide, self.stride, self.top, self.start)
+    /// As an argument of a kernel.
+    pub fn launch(self) -> WindowLaunch {
+        WindowLaunch::new(self.h, self.w, self.wide, self.stride, self.top, self.start)
     }
-}
-
-/// [`Window`] in a kernel.
-#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
-pub struct Geometry {
-    pub h: usize,
-    pub w: usize,
-    pub wide: usize,
-    pub stride: usize,
-    pub top: usize,
-    pub start: usize,
 }
 
 /// A workgroup's tile, rows and columns.
@@ -72,10 +62,10 @@ pub fn tiled(
     out: &Gpu,
     along: Bias,
     source: Source,
-    sizes: SizesOf,
+    sizes: Sizes,
     window: Window,
 ) {
-    let SizesOf { batch, m, n, k, .. } = sizes;
+    let Sizes { batch, m, n, k, .. } = sizes;
     let client = &left.0.client;
     // Four values at a time where rows begin at multiples of four.
     let width = |length: usize| if length.is_multiple_of(4) { 4 } else { 1 };
@@ -155,7 +145,7 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
     bias: &[F],
     out: &mut [Vector<F, O>],
     sizes: Sizes,
-    window: Geometry,
+    window: Window,
     #[comptime] source: Source,
     #[comptime] along: Bias,
     #[comptime] widths: (usize, usize, usize),

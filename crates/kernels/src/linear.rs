@@ -1,11 +1,11 @@
 //! The linear layer.
 
 use burn::tensor::{Tensor, module};
+use clarifier_gpu_kernels::product::{Right, Sizes, product};
+use clarifier_gpu_kernels::{self as gpu, Gpu, Tiles};
 
 use crate::cpu::matmul::{Bias, Matrix, matmul};
 use crate::cpu::{Host, tensor};
-use clarifier_gpu_kernels::product::{Right, SizesOf, product};
-use clarifier_gpu_kernels::{self as gpu, Gpu, Tiles};
 
 /// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
 const FEWEST_ROWS: usize = 16;
@@ -43,7 +43,7 @@ fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tenso
     }
     // Weights lie output by output in files, and are given as a view of that.
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
-    let sizes = SizesOf { batch: 1, m: rows, n: outputs, k: inputs, left: 0, right: 0 };
+    let sizes = Sizes { batch: 1, m: rows, n: outputs, k: inputs, left: 0, right: 0 };
     let out = product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes);
     dims[D - 1] = outputs;
     Some(out.tensor::<3>().reshape(dims))
