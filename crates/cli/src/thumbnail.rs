@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clarifier_raster::{Channels, Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
-use clarifier_tile::{Rect, Size};
+use clarifier_tile::Size;
 use clarifier_upscale::{Event, StepPreview};
 
 /// Its name in the work directory.
@@ -52,11 +52,7 @@ impl Thumbnail {
 
     /// A stage's result is to come: until then, what the one before has made.
     fn begin(&mut self, whole: Size) {
-        let longest = f64::from(whole.width.max(whole.height));
-        let side = |length: u32| {
-            (f64::from(length) * (f64::from(LONGEST) / longest).min(1.0)).round().max(1.0) as u32
-        };
-        let size = Size::new(side(whole.width), side(whole.height));
+        let size = whole.fitted(Size::new(LONGEST, LONGEST));
         if size != self.size {
             self.pixels = vec![0; 3 * size.area() as usize];
         }
@@ -65,16 +61,14 @@ impl Thumbnail {
 
     fn take(&mut self, path: &Path) {
         let Ok(picture) = open(path, &StoreKind::Memory) else { return };
-        let size = picture.raster.size();
-        if size.width.max(size.height) > LONGEST || (self.size.width > 0 && size != self.size) {
+        let picture = picture.raster;
+        let size = picture.size();
+        let other = (picture.channels(), picture.depth()) != (Channels::Rgb, Depth::Eight);
+        if other || size.width.max(size.height) > LONGEST || (self.size.width > 0 && size != self.size) {
             return;
         }
-        let Ok(planes) = picture.raster.read(Rect::new(0, 0, size)) else { return };
-        let planes = planes.to_rgb();
-        let level = |value: f32| (value * 255.0).round() as u8;
-        let area = size.area() as usize;
-        self.pixels = (0..area).flat_map(|i| [0, 1, 2].map(|c| level(planes.plane(c)[i]))).collect();
-        self.size = size;
+        let Ok(pixels) = picture.read_bytes(picture.area()) else { return };
+        (self.pixels, self.size) = (pixels, size);
     }
 
     fn paint(&mut self, part: &StepPreview) {

@@ -32,6 +32,14 @@ impl Size {
     pub const fn times(self, factor: u32) -> Self {
         Self::new(self.width * factor, self.height * factor)
     }
+
+    /// The largest size of these proportions that fits in `within`, rounded; never larger than this one, never empty.
+    pub fn fitted(self, within: Self) -> Self {
+        let ratio = f64::from(within.width) / f64::from(self.width);
+        let ratio = ratio.min(f64::from(within.height) / f64::from(self.height)).min(1.0);
+        let side = |length: u32| (f64::from(length) * ratio).round().max(1.0) as u32;
+        Self::new(side(self.width), side(self.height))
+    }
 }
 
 impl From<(u32, u32)> for Size {

@@ -9,13 +9,13 @@ use clarifier_tile::{Rect, Size, TileGrid, Window};
 use crate::band::BandBlender;
 use crate::device::Backend;
 use crate::enlarging::whole_parts;
-use crate::event::{tell, tell_part};
+use crate::event::{say, tell};
 use crate::frame::Frame;
 use crate::journal::{Ledger, Unit, Values};
 use crate::models::read;
 use crate::preview::StepPreview;
 use crate::statistics::{Shared, Statistics, norms};
-use crate::{Canvas, Diffusion, Error, Observer, Phase, Team};
+use crate::{Canvas, Diffusion, Error, Event, Observer, Phase, Team};
 
 /// Pixels of a latent, which [`crate::Models::load`] makes sure of.
 pub(crate) const FACTOR: u32 = 8;
@@ -284,7 +284,7 @@ impl Decoding<'_> {
                 let pixels = Planes::new(rect.size, 3, pixels);
                 if autoencoder.looks {
                     let part = StepPreview::of_pixels(&pixels, rect, grid.area(), grid.area());
-                    tell_part(observe, part)?;
+                    say(observe, Event::Part(part))?;
                 }
                 band.add(rect, &pixels, &weights)?;
                 if ledger.is_kept() {

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 
 use crate::device::Backend;
 use crate::enlarge::{Enlarger, grid, to_rgb, together};
-use crate::event::{tell, tell_part};
+use crate::event::{say, tell};
 use crate::journal::{Ledger, Unit};
 use crate::models::read;
 use crate::preview::StepPreview;
-use crate::{Error, Models, Observer, Phase, Settings, Team};
+use crate::{Error, Event, Models, Observer, Phase, Settings, Team};
 
 /// How a picture is enlarged.
 pub struct Enlarging<'a> {
@@ -112,7 +112,9 @@ impl<'a> Enlarging<'a> {
             resize_wrapped(&rgb, &mut target, Filter::Lanczos3, self.wrap)?;
             ledger.complete(name, &mut target, Phase::Enlarge, &[])?;
             if self.looks {
-                self.team.agree(StepPreview::of_raster(&target).and_then(|part| tell_part(observe, part)))?;
+                self.team.agree(
+                    StepPreview::of_raster(&target).and_then(|part| say(observe, Event::Part(part))),
+                )?;
             }
             self.team.agree(tell(observe, Phase::Enlarge, 1, 1))?;
             return Ok(target);
@@ -147,7 +149,7 @@ impl<'a> Enlarging<'a> {
                 let pixels = Planes::new(core.size, 3, data);
                 large.write(core.x, core.y, &pixels)?;
                 if self.looks {
-                    tell_part(observe, StepPreview::of_pixels(&pixels, core, large_size, size))?;
+                    say(observe, Event::Part(StepPreview::of_pixels(&pixels, core, large_size, size)))?;
                 }
                 if ledger.is_kept() {
                     sums.push(large.checksum(core)?);

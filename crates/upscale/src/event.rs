@@ -94,26 +94,23 @@ pub enum Event {
 /// Told of every event; answers whether to go on.
 pub type Observer<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
 
-/// Tell `observe` of a tile that is done.
+/// Tell `observe` of an event.
 ///
 /// # Errors
 /// [`Error::Cancelled`] if it answers so.
-pub(crate) fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {
-    match observe(Event::Tile { phase, done, total }) {
+pub(crate) fn say(observe: Observer, event: Event) -> Result<(), Error> {
+    match observe(event) {
         ControlFlow::Break(()) => Err(Error::Cancelled),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-/// Tell `observe` of a part that was just made.
+/// Tell `observe` of a tile that is done.
 ///
 /// # Errors
 /// [`Error::Cancelled`] if it answers so.
-pub(crate) fn tell_part(observe: Observer, part: StepPreview) -> Result<(), Error> {
-    match observe(Event::Part(part)) {
-        ControlFlow::Break(()) => Err(Error::Cancelled),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+pub(crate) fn tell(observe: Observer, phase: Phase, done: usize, total: usize) -> Result<(), Error> {
+    say(observe, Event::Tile { phase, done, total })
 }
 
 /// Tell `observe` that of `(step, steps)`, the first being from 0, something is done.
@@ -125,10 +122,7 @@ pub(crate) fn tell_step(
     (step, steps): (usize, usize),
     preview: Option<StepPreview>,
 ) -> Result<(), Error> {
-    match observe(Event::Step { step: step + 1, steps, preview }) {
-        ControlFlow::Break(()) => Err(Error::Cancelled),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    say(observe, Event::Step { step: step + 1, steps, preview })
 }
 
 /// The time that the current phase still needs, measured: its own tiles say how long its tiles take.

@@ -25,6 +25,7 @@ use clarifier_model::weight::{Packing, expected_bytes};
 use crate::adapters::{LoraChoice, open_embeddings, open_loras};
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
+use crate::event::say;
 use crate::shared::{Computed, KEPT_HINTS, Shared};
 use crate::{Error, Event, Machine, Observer};
 
@@ -357,9 +358,7 @@ fn files(
     let merged = merge(text.file, unet.file, &open_loras(&paths.loras)?)?;
     (text.file, unet.file) = (merged.text_encoder, merged.unet);
     for message in merged.warnings {
-        if observe(Event::Warning { message }).is_break() {
-            return Err(Error::Cancelled);
-        }
+        say(observe, Event::Warning { message })?;
     }
     Ok((text, unet, controlnet))
 }

@@ -12,6 +12,7 @@ use crate::adapters::check_tags;
 use crate::autoencode::{FACTOR, latent_size};
 use crate::enlarge::{Enlarger, to_rgb};
 use crate::enlarging::Enlarging;
+use crate::event::say;
 use crate::finish::Finish;
 use crate::journal::{At, Journal, Ledger, identity};
 use crate::mask::Mask;
@@ -184,7 +185,7 @@ pub async fn upscale(
         team.agree(complete)?;
     }
     let told = ledger.at().map_or(Ok(()), |At { stage, stages, phase, done, total }| {
-        tell_of(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })
+        say(observe, Event::Resumed { stage: stage + 1, stages, phase, done, total })
     });
     team.agree(told)?;
     let sizes: Vec<Size> = plan.iter().map(|stage| stage.to).collect();
@@ -260,14 +261,10 @@ fn shown(picture: &Raster, settings: &Settings, job: &Job, observe: Observer<'_>
     if job.previews { previews(picture, settings, observe) } else { Ok(()) }
 }
 
-fn tell_of(observe: Observer<'_>, event: Event) -> Result<(), Error> {
-    if observe(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
-}
-
 fn announce(observe: Observer<'_>, (index, stages): (usize, usize), stage: &Stage) -> Result<(), Error> {
     let Size { width, height } = stage.to;
     let event = Event::Stage { stage: index + 1, stages, width, height, seed: stage.seed };
-    tell_of(observe, event)
+    say(observe, event)
 }
 
 /// The input in RGB, made smaller if the settings say so.

@@ -1,6 +1,5 @@
 //! What a long run looks like: the latents at each step, and the tiles of a stage's result.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use clarifier_raster::{Planes, Raster};
@@ -8,6 +7,7 @@ use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
 use crate::autoencode::{FACTOR, latent_size};
+use crate::event::say;
 use crate::{Canvas, Error, Event, Observer, Settings};
 
 /// A tile of diffusion as it looks in a stage's result.
@@ -56,9 +56,7 @@ pub(crate) fn previews(picture: &Raster, settings: &Settings, observe: Observer)
             height: size.height,
             pixels,
         };
-        if let ControlFlow::Break(()) = observe(Event::Preview(preview)) {
-            return Err(Error::Cancelled);
-        }
+        say(observe, Event::Preview(preview))?;
     }
     Ok(())
 }
@@ -173,8 +171,7 @@ impl StepPreview {
         if x.channels != RGB_OF_LATENTS.len() {
             return None;
         }
-        let by = part.size.width.max(part.size.height).div_ceil(LONGEST);
-        let size = Size::new(part.size.width.div_ceil(by), part.size.height.div_ceil(by));
+        let Squares { by, size, .. } = Squares::new(part.size, part.size);
         let mut rgb = vec![[0.0f32; 3]; size.area() as usize];
         // x = √ᾱ · picture + √(1 − ᾱ) · ε, and σ² = (1 − ᾱ) / ᾱ.
         let (scale, sigma) = ((1.0 + sigma * sigma).sqrt() as f32, sigma as f32);

@@ -121,7 +121,7 @@ impl Statistics {
 
 /// `picture`, at most `side` latents large and in multiples of the VAE's factor; never enlarged.
 fn thumbnail(picture: &Raster, side: u32, factor: u32) -> Result<Vec<Planes>, Error> {
-    let size = fitted(latent_size(picture.size(), factor), Size::new(side, side)).times(factor);
+    let size = latent_size(picture.size(), factor).fitted(Size::new(side, side)).times(factor);
     // Streamed: the picture itself may not fit in memory.
     let mut small = Raster::new(&StoreKind::Memory, size, picture.channels(), picture.depth())?;
     resize(picture, &mut small, Filter::Bicubic)?;
@@ -139,12 +139,4 @@ fn samples(picture: &Raster, side: u32, factor: u32) -> Result<Vec<Planes>, Erro
         Ok(picture.read_reflected(x, y, sample.times(factor))?.to_rgb())
     };
     (0..SAMPLES * SAMPLES).map(at).collect()
-}
-
-/// `area`'s proportions inside `tile`.
-fn fitted(area: Size, tile: Size) -> Size {
-    let ratio = f64::from(tile.width) / f64::from(area.width);
-    let ratio = ratio.min(f64::from(tile.height) / f64::from(area.height)).min(1.0);
-    let side = |length: u32| (f64::from(length) * ratio).round().max(1.0) as u32;
-    Size::new(side(area.width), side(area.height))
 }
