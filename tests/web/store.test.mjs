@@ -330,19 +330,22 @@ withStore(
     const origin = server.origin;
     const used = () => page.evaluate(async () => (await navigator.storage.estimate()).usage);
     // Chromium tells pages a round number instead of what it enforces; other browsers, and a full disk, tell less.
-    const worker = page.workers().at(-1);
-    await worker.evaluate(() => {
-      self.told = navigator.storage.estimate;
-      navigator.storage.estimate = async () => ({ quota: 25e6, usage: 5e6 });
-    });
+    const told = async (estimate) => {
+      // The page has an engine too, and which of the two workers comes first is chance; once ours has answered, both are there.
+      await page.evaluate(() => ask("store"));
+      for (const worker of page.workers())
+        await worker.evaluate((estimate) => {
+          if (estimate) navigator.storage.estimate = async () => estimate;
+          else delete navigator.storage.estimate;
+        }, estimate);
+    };
+    await told({ quota: 25e6, usage: 5e6 });
     assert.equal(
       await page.evaluate(() => download("big")),
       "73.4 MB are needed, and the browser has 20.0 MB left for this page; make room on the disk, or choose files of your own",
     );
     assert.equal(hub.asked.length, 0);
-    await worker.evaluate(() => {
-      navigator.storage.estimate = self.told;
-    });
+    await told(null);
     hub.faults = [{ pace: 40, always: true }];
     const running = page.evaluate(() => download("big"));
     await page.evaluate(() => until(4e6));
