@@ -12,6 +12,7 @@ mod host;
 mod journal;
 mod networks;
 mod packed;
+mod plan;
 mod prompts;
 mod recipe;
 mod shared;

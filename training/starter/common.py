@@ -10,30 +10,42 @@ import numpy as np
 import torch
 from torch import nn
 
+from muon import Muon
+
 WARM_UP = 200
 
 
 class Training:
-    """Adam over `networks` for `minutes` of all cores' work, however often it is interrupted; writes to `state` every few minutes.
+    """Muon over the matrices of `networks` and Adam over the rest for `minutes` of all cores' work, however often it is interrupted; writes to `state` every few minutes.
 
     A minute is a minute of the processor, not of the clock: other work beside it takes nothing from the training.
     """
 
-    def __init__(self, networks: nn.ModuleDict, rate: float, minutes: float, state: Path):
-        self.networks, self.rate, self.total, self.path = networks, rate, 60 * minutes, state
+    def __init__(self, networks: nn.ModuleDict, rates: dict[str, float], minutes: float, state: Path):
+        self.networks, self.total, self.path = networks, 60 * minutes, state
         self.average = copy.deepcopy(networks).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(networks.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        # Tables of embeddings are looked up, not multiplied with.
+        tables = {id(m.weight) for m in networks.modules() if isinstance(m, nn.Embedding)}
+        is_matrix = lambda weight: weight.ndim > 1 and min(weight.shape[:2]) > 3 and id(weight) not in tables
+        matrices = [weight for weight in networks.parameters() if is_matrix(weight)]
+        rest = [weight for weight in networks.parameters() if not is_matrix(weight)]
+        self.optimizers = {
+            "matrices": Muon(matrices, rates["matrices"]),
+            "rest": torch.optim.AdamW(rest, lr=rates["rest"], betas=(0.9, 0.99), weight_decay=0.0),
+        }
+        self.rates = rates
         self.step, self.spent, self.curve = 0, 0.0, []
         if state.exists():
             saved = torch.load(state, weights_only=True)
             networks.load_state_dict(saved["networks"])
             self.average.load_state_dict(saved["average"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(saved["optimizers"][name])
             self.step, self.spent, self.curve = saved["step"], saved["spent"], saved["curve"]
 
     def save(self) -> None:
         saved = {"networks": self.networks.state_dict(), "average": self.average.state_dict(),
-                 "optimizer": self.optimizer.state_dict(), "step": self.step, "spent": self.spent, "curve": self.curve}
+                 "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()}, "step": self.step, "spent": self.spent, "curve": self.curve}
         fresh = self.path.with_suffix(".new")
         torch.save(saved, fresh)
         fresh.replace(self.path)
@@ -43,14 +55,15 @@ class Training:
         losses, begun = [], worked()
         while self.spent < self.total:
             # A cosine that ends a little above zero.
-            rate = self.rate * (0.5 * (1 + math.cos(math.pi * self.spent / self.total)) + 1e-3)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (self.step + 1) / WARM_UP)
+            share = 0.5 * (1 + math.cos(math.pi * self.spent / self.total)) + 1e-3
+            for name, optimizer in self.optimizers.items():
+                optimizer.param_groups[0]["lr"] = self.rates[name] * share * min(1.0, (self.step + 1) / WARM_UP)
             loss = loss_of(self.step)
-            self.optimizer.zero_grad()
+            self.networks.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers.values():
+                optimizer.step()
             keep = min(0.999, (self.step + 1) / (self.step + 10))
             with torch.no_grad():
                 for mean, value in zip(self.average.parameters(), self.networks.parameters()):

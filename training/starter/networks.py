@@ -18,7 +18,7 @@ def autoencoder() -> AutoencoderKL:
     channels = (24, 32, 64, 128)
     return AutoencoderKL(in_channels=3, out_channels=3, latent_channels=LATENTS, block_out_channels=channels,
                          layers_per_block=1, down_block_types=("DownEncoderBlock2D",) * 4,
-                         up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=8, mid_block_add_attention=False)
+                         up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4, mid_block_add_attention=False)
 
 
 def unet() -> UNet2DConditionModel:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import linear
 import lpips_alex
 from common import Training, mixed, psnr, unit
 from networks import LATENTS, autoencoder
@@ -21,6 +22,10 @@ HELD_BACK = 32
 SURE = -12.0
 """Logarithm of the variance that the encoder gives: its latents are not drawn. Where that is learned, the first thousands of
 steps go into becoming sure."""
+LINEAR = 90.0
+"""Seconds of the processor for the start."""
+RATE = 0.005
+"""Of the matrices."""
 PERCEPTUAL = 0.1
 """Share of LPIPS in the loss: without it textures come out smooth."""
 NOISE = 0.05
@@ -46,13 +51,6 @@ def main() -> None:
     # Guesses are what will be encoded.
     pictures = [crops["true"], crops["guess"]]
     held = unit(pictures[0][:HELD_BACK])
-    networks = nn.ModuleDict({"vae": autoencoder()}).to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        networks["vae"].quant_conv.weight[LATENTS:] = 0
-        networks["vae"].quant_conv.bias[LATENTS:] = SURE
-    training = Training(networks, 1.5e-3, args.minutes, args.state)
-    vae, metric = networks["vae"], lpips_alex.load(args.lpips).requires_grad_(False)
-
     def batch() -> torch.Tensor:
         side, count = pick.choice(SIDES)
         source = pictures[0] if pick.random() < 0.75 else pictures[1]
@@ -62,6 +60,14 @@ def main() -> None:
             y, x = (pick.randrange((length - side) // 4 + 1) * 4 for length in one.shape[1:])
             parts.append(one[:, y : y + side, x : x + side])
         return unit(np.stack(parts)).to(memory_format=torch.channels_last)
+
+    vae, metric = autoencoder().to(memory_format=torch.channels_last), lpips_alex.load(args.lpips).requires_grad_(False)
+    if not args.state.exists():
+        linear.begin(vae, batch, LINEAR)
+    with torch.no_grad():
+        vae.quant_conv.weight[LATENTS:] = 0
+        vae.quant_conv.bias[LATENTS:] = SURE
+    training = Training(nn.ModuleDict({"vae": vae}), {"matrices": RATE, "rest": 3e-4}, args.minutes, args.state)
 
     def loss_of(_: int) -> torch.Tensor:
         true = batch()

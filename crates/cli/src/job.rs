@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use clarifier_raster::{Chroma, Depth, Format};
 use clarifier_tile::{Rect, Size};
 use clarifier_upscale::device::{DeviceChoice, Precision};
-use clarifier_upscale::{Recipe, Settings, TilePrompts, UpscalerChoice};
+use clarifier_upscale::{DiffusionPaths, Recipe, Settings, TilePrompts, UpscalerChoice};
 
 use crate::adapters::Adapters;
 use crate::names::Pattern;
@@ -215,7 +215,7 @@ impl Files {
         let models = &recipe.models;
         // A folder with both, named by the user, is one thing.
         let beside =
-            self.checkpoint.as_deref().is_some_and(clarifier_upscale::DiffusionPaths::has_controlnet);
+            self.checkpoint.as_ref().is_some_and(|path| DiffusionPaths::has_controlnet(&path.into()));
         let one_folder = models.controlnet == models.checkpoint
             || models.controlnet.as_ref().map(|file| &file.name)
                 == models.checkpoint.as_ref().map(|file| &file.name);

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
 use clarifier_upscale::device::{Backend, choose_among};
-use clarifier_upscale::{Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice};
+use clarifier_upscale::{
+    Demand, Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice,
+};
 
 use crate::batch::{Item, Known, check, of_others};
 use crate::job::Request;
@@ -177,6 +179,7 @@ fn all(
     let mut machine = models.machine();
     if let (Some(paths), None) = (&paths, load) {
         machine.weights = Diffusion::weigh(&backend, paths)?;
+        machine.demand = Demand::of(paths)?;
     }
     let (backend, diffusion) = (&backend, paths.is_some());
     let planning = Planning { request, backend, machine, diffusion, style, models: models_used, mask };
@@ -289,5 +292,5 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
 /// A diffusers folder may have its ControlNet in it, and a set in one file has.
 fn beside(checkpoint: Option<&Path>) -> Option<PathBuf> {
     let checkpoint = checkpoint?;
-    DiffusionPaths::has_controlnet(checkpoint).then(|| checkpoint.to_owned())
+    DiffusionPaths::has_controlnet(&checkpoint.into()).then(|| checkpoint.to_owned())
 }

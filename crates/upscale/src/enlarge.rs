@@ -1,7 +1,7 @@
 //! What enlarges a picture for the first guess, and what that takes.
 
 use clarifier_model::esrgan::Esrgan;
-use clarifier_model::files::{ReadAt, SafetensorsFile};
+use clarifier_model::files::{Source, open};
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_raster::{Channels, Depth, Raster, StoreKind};
 use clarifier_tile::{Rect, Size, TileGrid};
@@ -28,27 +28,12 @@ pub enum Enlarger {
     Network(Esrgan),
 }
 
-/// Bytes that are part of the program.
-struct BuiltIn(&'static [u8]);
-
-impl ReadAt for BuiltIn {
-    fn length(&self) -> std::io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-        into.copy_from_slice(&self.0[offset as usize..][..into.len()]);
-        Ok(())
-    }
-}
-
 impl Enlarger {
     /// The built-in networks.
     pub fn lite(placement: &Placement) -> Self {
         let load = |bytes| {
-            let file =
-                SafetensorsFile::new(Box::new(BuiltIn(bytes)), "lite").expect("the built-in file is whole");
-            Esrgan::load(Weights::new(&file, "lite", placement)).expect("the built-in network fits")
+            let file = open(Source::built_in("lite", bytes)).expect("the built-in file is whole");
+            Esrgan::load(Weights::new(&*file, "lite", placement)).expect("the built-in network fits")
         };
         Self::Lite { x2: load(LITE_X2), x4: load(LITE_X4) }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::task::Poll;
 
 use burn::tensor::{DType, Tensor, TensorData};
@@ -23,6 +23,7 @@ use clarifier_model::vae::Vae;
 use clarifier_model::weight::{Packing, expected_bytes};
 
 use crate::adapters::{LoraChoice, open_embeddings, open_loras};
+use crate::demand::Demand;
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
 use crate::event::say;
@@ -69,7 +70,7 @@ pub struct DiffusionPaths {
 
 impl DiffusionPaths {
     /// Whether a checkpoint has a ControlNet in it: a folder, or a set in one file.
-    pub fn has_controlnet(checkpoint: &Path) -> bool {
+    pub fn has_controlnet(checkpoint: &Source) -> bool {
         component(checkpoint, Component::ControlNet).is_ok()
     }
 }
@@ -97,6 +98,8 @@ pub struct Diffusion {
     pub(crate) other_weights: u64,
     pub(crate) shared: RefCell<Shared>,
     pub(crate) paths: DiffusionPaths,
+    /// What they ask of a device.
+    pub(crate) demand: Demand,
 }
 
 /// The networks that predict noise.
@@ -146,7 +149,9 @@ impl Models {
         let machine = Machine::from(&self.backend);
         match &self.diffusion {
             Some(diffusion) => {
-                Machine { weights: diffusion.weights, hint_budget: diffusion.hint_budget, ..machine }
+                let demand = diffusion.demand.clone();
+                let Diffusion { weights, hint_budget, .. } = *diffusion;
+                Machine { weights, hint_budget, demand, ..machine }
             }
             _ => machine,
         }
@@ -296,6 +301,7 @@ impl Diffusion {
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let (text, unet, controlnet) = files(paths, observe)?;
+        let demand = Demand::of_files(&*unet.file, &*controlnet.file, &*vae.file);
         let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
             ClipTextEncoder::load(w, c.config.as_ref())
@@ -318,6 +324,7 @@ impl Diffusion {
             denoiser: Some(denoiser),
             shared: RefCell::default(),
             paths: paths.clone(),
+            demand,
         };
         diffusion.check()?;
         Ok(diffusion)

@@ -7,6 +7,7 @@ use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
 use crate::autoencode::{FACTOR, latent_size};
+use crate::demand::Demand;
 use crate::device::{AdapterInfo, Backend};
 use crate::enlarge::Enlarger;
 use crate::journal::room;
@@ -58,6 +59,8 @@ pub struct Machine {
     pub packing: Packing,
     /// Bytes of tiles' hints that may be kept for later steps.
     pub hint_budget: u64,
+    /// What the networks of diffusion ask of it.
+    pub demand: Demand,
 }
 
 impl Machine {
@@ -74,6 +77,7 @@ impl Machine {
             weights,
             packing: Packing::Exact,
             hint_budget: KEPT_HINTS,
+            demand: Demand::default(),
         }
     }
 }
@@ -94,6 +98,7 @@ impl From<&Backend> for Machine {
             weights: usual_weights(half, backend.packing != Packing::Never),
             packing: backend.packing,
             hint_budget: KEPT_HINTS,
+            demand: Demand::default(),
             attention: backend.attention,
             max_tensor: backend.adapter.as_ref().map(largest),
         }
@@ -162,37 +167,18 @@ const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
 /// The same packed, but for the table of tokens, which stays in f32 on the host.
 const OTHER_PACKED: u64 = 490_000_000;
-/// Bytes of the largest weight, unpacked for its layer: 3 × 3 from 2560 to 1280 channels, in f32.
-const UNPACKED_WEIGHT: u64 = 4 * 9 * 2560 * 1280;
-/// Bytes alive for each latent of the canvas, of 4 channels: itself, ε, the sum over tiles and the step's noise in f32, at
+/// Bytes alive for each value of a latent of the canvas: itself, ε, the sum over tiles and the step's noise in f32, at
 /// most three of the solver's in f64.
-const BYTES_PER_CANVAS_LATENT: u64 = 4 * (4 * 4 + 3 * 8);
-/// Bytes alive for each latent of a tile under guidance, in f32: skips, residuals, the widest layer.
-const BYTES_PER_LATENT: u64 = 80 << 10;
-/// Bytes alive for each pixel of a tile of the VAE, in f32.
-const BYTES_PER_VAE_PIXEL: u64 = 6 << 10;
-/// Values that the ControlNet makes of a latent's hint: as many as its first level has channels.
-const HINT_CHANNELS: u64 = 320;
-/// Values of the largest tensor of a tile under guidance, for each of its latents: the feed-forward's inner layer
-/// before its gate, 2 · 4 · 320 values for each of two prompts.
-const LARGEST_PER_LATENT: u64 = 2 * 2 * 4 * 320;
-/// Bytes of the largest tensor of a tile of the VAE, for each pixel: 256 channels at the full size, in f32.
-const LARGEST_PER_VAE_PIXEL: u64 = 256 * 4;
+const BYTES_PER_CANVAS_VALUE: u64 = 4 * 4 + 3 * 8;
+/// Bytes alive for each latent of a tile under guidance and each of the first level's channels, in f32: skips, residuals, the
+/// widest layer; 80 KiB of SD 1.5.
+const BYTES_PER_LATENT_CHANNEL: u64 = (80 << 10) / 320;
+/// Bytes alive for each pixel of a tile of the VAE and each of its first level's channels, in f32: 6 KiB of SD 1.5.
+const BYTES_PER_VAE_CHANNEL: u64 = (6 << 10) / 128;
 /// Bytes of the band that the autoencoder's tiles are blended in, for each pixel: RGB in f32.
 const BYTES_PER_BAND_PIXEL: u64 = 3 * 4;
 /// Bytes of a pixel of a working copy: RGB in 16 bits.
 const BYTES_PER_PIXEL: u64 = 6;
-
-/// Operations of UNet and ControlNet for one latent of a tile under guidance, without self-attention's
-/// growth: 2 · 2 · 0.8 T for 64 × 64 latents.
-const OPERATIONS_PER_LATENT: f64 = 3.2e12 / 4096.0;
-/// Operations of self-attention at the first level for each pair of latents under guidance: 5 blocks of
-/// the UNet and 2 of the ControlNet, 320 channels, scores and values.
-const OPERATIONS_PER_PAIR: f64 = 2.0 * 7.0 * 4.0 * 320.0;
-/// Operations of the VAE for each pixel, there and back: (0.55 + 1.25) · 2 T for 512 × 512.
-const OPERATIONS_PER_VAE_PIXEL: f64 = 3.6e12 / (512.0 * 512.0);
-/// The share of it that is for the way there.
-const ENCODER_SHARE: f64 = 0.55 / 1.8;
 
 impl Plan {
     /// Seconds that diffusion and autoencoder take at `speed` operations a second ([`crate::speed`]); an
@@ -240,7 +226,7 @@ impl Plan {
         let mut largest_tensor = (0, Peak::Diffusion);
         let mut hints = 0;
         let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
-        let half = machine.half;
+        let (half, demand) = (machine.half, &machine.demand);
         let planned = stages.iter().map(|stage| {
             let latents = latent_size(stage.to, FACTOR);
             let tile = Size::new(settings.tile_width, settings.tile_height);
@@ -257,21 +243,22 @@ impl Plan {
             }
             if diffusion {
                 let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
-                let unet = grid.tile().area() * BYTES_PER_LATENT / if half { 2 } else { 1 };
-                let canvas = BYTES_PER_CANVAS_LATENT * latents.area();
+                let values = grid.tile().area() * demand.channels;
+                let unet = values * BYTES_PER_LATENT_CHANNEL / if half { 2 } else { 1 };
+                let canvas = BYTES_PER_CANVAS_VALUE * demand.latent_channels * latents.area();
                 let kept = match settings.controlnet_scale > 0.0 && !settings.tile_jitter {
-                    true => grid.len() as u64 * grid.tile().area() * HINT_CHANNELS * if half { 2 } else { 4 },
+                    true => grid.len() as u64 * values * if half { 2 } else { 4 },
                     false => 0,
                 };
                 let kept = kept.min(machine.hint_budget);
                 hints = hints.max(kept);
                 let unet = canvas + unet + machine.attention.score_bytes + kept;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
-                let vae = canvas + side * side * BYTES_PER_VAE_PIXEL + bands;
+                let vae = canvas + side * side * demand.vae_channels * BYTES_PER_VAE_CHANNEL + bands;
                 let value = if half { 2 } else { 4 };
                 let tensors = [
-                    (grid.tile().area() * LARGEST_PER_LATENT * value, Peak::Diffusion),
-                    (side * side * LARGEST_PER_VAE_PIXEL, Peak::Autoencoder),
+                    (grid.tile().area() * demand.widest * value, Peak::Diffusion),
+                    (side * side * demand.vae_widest * 4, Peak::Autoencoder),
                 ];
                 largest_tensor =
                     tensors.into_iter().fold(largest_tensor, |a, b| if b.0 > a.0 { b } else { a });
@@ -285,15 +272,12 @@ impl Plan {
             copies = copies.max(before + enlarger.copies(stage.from, stage.to).max(redrawing));
             before = stage.to.area();
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
-            let latents_of_a_tile = grid.tile().area() as f64;
-            let a_tile =
-                latents_of_a_tile * (OPERATIONS_PER_LATENT + latents_of_a_tile * OPERATIONS_PER_PAIR);
-            let redraw = (evaluations * grid.len()) as f64 * a_tile;
-            let vae = stage.to.area() as f64 * if diffusion { OPERATIONS_PER_VAE_PIXEL } else { 0.0 };
-            let enlarging = enlarger.operations(stage.from, stage.to);
-            let work = [enlarging, vae * ENCODER_SHARE, redraw, vae * (1.0 - ENCODER_SHARE)];
+            let redraw = (evaluations * grid.len()) as f64 * demand.of_tile(grid.tile().area() as f64);
+            let pixels = if diffusion { stage.to.area() as f64 } else { 0.0 };
+            let (encoding, decoding) = (pixels * demand.encoder, pixels * demand.decoder);
+            let work = [enlarger.operations(stage.from, stage.to), encoding, redraw, decoding];
             PlannedStage {
-                operations: redraw + vae,
+                operations: encoding + redraw + decoding,
                 work,
                 width: stage.to.width,
                 height: stage.to.height,
@@ -311,7 +295,7 @@ impl Plan {
         if diffusion {
             memory += machine.weights;
             if !half && machine.packing != Packing::Never {
-                memory += UNPACKED_WEIGHT;
+                memory += 4 * demand.largest_weight;
             }
         }
         Self {
@@ -392,7 +376,7 @@ mod tests {
         assert_eq!((plain.weights, packed.weights), (5_710_000_000, 2_935_000_000));
         assert_eq!(half.weights, packed.weights);
         let saved = plain.peak_memory - packed.peak_memory;
-        assert_eq!(saved, plain.weights - packed.weights - UNPACKED_WEIGHT);
+        assert_eq!(saved, plain.weights - packed.weights - 4 * Demand::default().largest_weight);
         let rounded = plan(Packing::Rounded, DType::F32);
         assert_eq!((&*packed.precision, &*rounded.precision, &*half.precision), ("f32", "packed", "f16"));
     }

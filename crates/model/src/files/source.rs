@@ -24,6 +24,11 @@ impl Source {
         Self { path: name.into(), opened: Some(bytes) }
     }
 
+    /// Bytes that are part of the program, which messages and recipes call `name`.
+    pub fn built_in(name: impl Into<PathBuf>, bytes: &'static [u8]) -> Self {
+        Self::opened(name, Arc::new(BuiltIn(bytes)))
+    }
+
     /// The open file, if it is not to be opened by its path.
     pub fn bytes(&self) -> Option<&Arc<dyn ReadAt + Sync>> {
         self.opened.as_ref()
@@ -44,6 +49,21 @@ impl Source {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(FileError::Read { name, source }),
         }
+    }
+}
+
+/// Bytes that are part of the program.
+struct BuiltIn(&'static [u8]);
+
+impl ReadAt for BuiltIn {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let part = usize::try_from(offset).ok().and_then(|from| self.0.get(from..)?.get(..into.len()));
+        into.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ use clarifier_raster::{Depth, Raster, StoreKind, decode};
 use serde_json::Value;
 
 use super::formula;
+use crate::demand::Demand;
 use crate::device::Backend;
 use crate::models::Denoiser;
 use crate::shared::KEPT_HINTS;
@@ -164,6 +165,7 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
         packing: backend.packing,
         weights: 0,
         paths: DiffusionPaths::default(),
+        demand: Demand::of_files(&unet, &controlnet, &vae),
     })
 }
 

@@ -1,0 +1,167 @@
+//! What the diffusion networks ask of a device, by their tensors' shapes: a plan is made before anything is loaded.
+
+use clarifier_model::files::{Component, FileError, TensorFile, component};
+
+use crate::DiffusionPaths;
+
+/// Work and memory that networks take, as a [`Plan`](crate::Plan) counts them. SD 1.5's by default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demand {
+    /// Operations of UNet and ControlNet for a latent of a tile under guidance, without what grows with the tile. A
+    /// multiplication and an addition are two.
+    pub(crate) per_latent: f64,
+    /// Operations of self-attention for each pair of a tile's latents under guidance, scores and values.
+    pub(crate) per_pair: f64,
+    /// Operations of the VAE for a pixel, there.
+    pub(crate) encoder: f64,
+    /// The same, back.
+    pub(crate) decoder: f64,
+    /// Channels of a latent.
+    pub(crate) latent_channels: u64,
+    /// Channels of the UNet's first level, which are also those of a hint.
+    pub(crate) channels: u64,
+    /// Values of the largest tensor of a tile under guidance, for each of its latents.
+    pub(crate) widest: u64,
+    /// Channels of the VAE's first level.
+    pub(crate) vae_channels: u64,
+    /// Channels of the VAE's second level: the decoder brings as many to the full size.
+    pub(crate) vae_widest: u64,
+    /// Values of the largest weight.
+    pub(crate) largest_weight: u64,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self {
+            // Of SD 1.5's files, as a test has it.
+            per_latent: 4.26e8,
+            per_pair: 20_440.0,
+            encoder: 4.13e6,
+            decoder: 9.46e6,
+            latent_channels: 4,
+            channels: 320,
+            // The feed-forward's inner layer before its gate.
+            widest: 2 * 2 * 4 * 320,
+            vae_channels: 128,
+            vae_widest: 256,
+            // 3 × 3 from 2560 to 1280 channels.
+            largest_weight: 9 * 2560 * 1280,
+        }
+    }
+}
+
+impl Demand {
+    /// That of the networks in files, of which only the headers are read.
+    ///
+    /// # Errors
+    /// If a file is missing or of another kind.
+    pub fn of(paths: &DiffusionPaths) -> Result<Self, FileError> {
+        let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
+        let unet = component(&paths.checkpoint, Component::UNet)?;
+        let control = component(&paths.controlnet, Component::ControlNet)?;
+        Ok(Self::of_files(&*unet.file, &*control.file, &*vae.file))
+    }
+
+    /// That of open files, whose names are those of diffusers.
+    pub(crate) fn of_files(unet: &dyn TensorFile, control: &dyn TensorFile, vae: &dyn TensorFile) -> Self {
+        let both = [unet, control];
+        let sum = |work: fn(&dyn TensorFile) -> f64| both.iter().map(|file| work(*file)).sum::<f64>();
+        let width = |file: &dyn TensorFile, name: &str, at: usize| {
+            file.tensors().get(name).and_then(|info| info.shape.get(at)).map_or(0, |length| *length as u64)
+        };
+        let level = |i: usize| width(unet, &format!("down_blocks.{i}.resnets.0.conv1.weight"), 0);
+        let attends = |i: usize| {
+            let name = format!("down_blocks.{i}.attentions.0.norm.weight");
+            unet.tensors().contains_key(&name)
+        };
+        // Before its gate, the feed-forward is eight times as wide; a resnet on the way up has its skip beside it.
+        let gated = (0..2).filter(|i| attends(*i)).map(|i| (8 * level(i)) >> (2 * i)).max().unwrap_or(0);
+        let largest = |file: &&dyn TensorFile| {
+            let values = file.tensors().values().map(|info| info.shape.iter().product::<usize>());
+            values.max().unwrap_or(0) as u64
+        };
+        let half_of_vae = |half: &str| -> f64 {
+            each(vae).filter(|part| part.name.starts_with(half)).map(|part| part.work()).sum()
+        };
+        Self {
+            // Under guidance there are two prompts.
+            per_latent: 2.0 * sum(|file| each(file).map(|part| part.work()).sum()),
+            per_pair: 2.0 * sum(|file| each(file).map(|part| part.pairs()).sum()),
+            encoder: half_of_vae("encoder."),
+            decoder: half_of_vae("decoder."),
+            latent_channels: width(unet, "conv_in.weight", 1),
+            channels: level(0),
+            widest: 2 * gated.max(level(0) + level(1)),
+            vae_channels: width(vae, "encoder.conv_in.weight", 0),
+            vae_widest: width(vae, "encoder.down_blocks.1.resnets.0.conv1.weight", 0),
+            largest_weight: both.iter().map(largest).max().unwrap_or(0),
+        }
+    }
+
+    /// Operations of a tile of so many latents under guidance.
+    pub(crate) fn of_tile(&self, latents: f64) -> f64 {
+        latents * (self.per_latent + latents * self.per_pair)
+    }
+}
+
+/// A weight that is multiplied with everywhere in a picture.
+struct Part<'a> {
+    name: &'a str,
+    /// Values.
+    size: f64,
+    /// Of the first axis.
+    outputs: f64,
+    /// How often sides are halved where it is applied.
+    level: i32,
+}
+
+impl Part<'_> {
+    /// Operations for a latent, or a pixel, at the full size.
+    fn work(&self) -> f64 {
+        2.0 * self.size * 0.25f64.powi(self.level)
+    }
+
+    /// Operations of the self-attention that it makes the queries of, for a pair of latents at the full size.
+    fn pairs(&self) -> f64 {
+        if !self.name.ends_with("attn1.to_q.weight") {
+            return 0.0;
+        }
+        4.0 * self.outputs * 0.0625f64.powi(self.level)
+    }
+}
+
+/// The weights of a network in diffusers' names that count: not those that are applied once for a tile or a prompt.
+fn each(file: &dyn TensorFile) -> impl Iterator<Item = Part<'_>> {
+    const ONCE: [&str; 6] =
+        ["time_emb", "attn2.to_k", "attn2.to_v", "controlnet_cond", "controlnet_down", "controlnet_mid"];
+    let last = (0..).take_while(|i| has(file, &format!("down_blocks.{i}."))).count() as i32 - 1;
+    let counts = |name: &str, axes: usize| axes > 1 && !ONCE.iter().any(|once| name.contains(once));
+    file.tensors().iter().filter(move |(name, info)| counts(name, info.shape.len())).map(
+        move |(name, info)| Part {
+            name,
+            size: info.shape.iter().product::<usize>() as f64,
+            outputs: info.shape[0] as f64,
+            level: level(name, last),
+        },
+    )
+}
+
+fn has(file: &dyn TensorFile, part: &str) -> bool {
+    file.tensors().keys().any(|name| name.contains(part))
+}
+
+/// How often sides are halved where the weight `name` is applied, in a network of `last + 1` levels.
+fn level(name: &str, last: i32) -> i32 {
+    let number = |list: &str| {
+        let rest = &name[name.find(list)? + list.len()..];
+        rest.split('.').next()?.parse::<i32>().ok()
+    };
+    let inner = name.contains("mid_block") || name.contains("quant_conv");
+    let ends = [("encoder.conv_out", last), ("decoder.conv_in", last)];
+    match (number("down_blocks."), number("up_blocks.")) {
+        (Some(block), _) => block + i32::from(name.contains("downsamplers")),
+        (_, Some(block)) => last - block - i32::from(name.contains("upsamplers")),
+        _ if inner => last,
+        _ => ends.iter().find(|(end, _)| name.starts_with(end)).map_or(0, |(_, level)| *level),
+    }
+}
