@@ -198,6 +198,45 @@ fn a_crash_anywhere_changes_no_byte() {
     }
 }
 
+#[test]
+fn what_is_done_is_not_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tiny = tiny_models(folder.path(), &Backend::flex());
+    let tile = |event: &Event| match event {
+        Event::Tile { phase, done, total } => Some((*phase, *done, *total)),
+        _ => None,
+    };
+    let mut plain = Case::new("enlarger tiles that do not divide the picture", Settings::default());
+    (plain.diffusion, plain.upscaler) = (false, UpscalerChoice::Lite);
+    plain.input = picture(Size::new(500, 220), Channels::Rgb);
+    for case in [plain, short()] {
+        with_models(&case, &mut tiny, |models| {
+            let (expected, events) = case.run(models, None);
+            let expected = expected.unwrap();
+            let all: Vec<_> = events.iter().filter_map(tile).collect();
+            // Of every phase's tiles the last too: then the next phase begins.
+            for stop in 0..all.len() - 1 {
+                let folder = CrashFolder::default();
+                folder.crash_after(usize::MAX);
+                let mut left = stop + 1;
+                let stopped = &mut |event: &Event| {
+                    left -= usize::from(tile(event).is_some());
+                    if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                };
+                let result = case.run_watched(models, Some(journal(&folder, 0)), stopped).0;
+                assert!(matches!(result, Err(Error::Cancelled)), "{}: {stop}", case.name);
+                let (result, events) = case.run(models, Some(journal(&folder, 0)));
+                assert!(result.unwrap() == expected, "{}: {stop}", case.name);
+                let again: Vec<_> = events.iter().filter_map(tile).collect();
+                // A step's tile is told of before the step is kept.
+                let first = all.len() - again.len();
+                assert!(first.abs_diff(stop + 1) <= usize::from(case.diffusion), "{}: {again:?}", case.name);
+                assert_eq!(again, all[first..], "{}: stopped after {:?}", case.name, all[stop]);
+            }
+        });
+    }
+}
+
 /// A short run with all phases.
 fn short() -> Case {
     let settings = Settings { upscale_factor: 2.0, num_inference_steps: 4, ..settings() };

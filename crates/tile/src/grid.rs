@@ -71,6 +71,12 @@ impl Axis {
         (first, reach.next_back().unwrap_or(first) + self.tile)
     }
 
+    /// Where the `index`th tile's own part begins and ends.
+    fn own(&self, index: usize) -> (u32, u32) {
+        let end = |index: usize| self.starts[index] + self.tile;
+        (index.checked_sub(1).map_or(0, end), end(index))
+    }
+
     /// The same tiles moved back by `shift` of a stride (0 ..= 1), with one more at the end; an axis of
     /// one tile stays as it is.
     fn shifted(self, shift: f64) -> Self {
@@ -150,6 +156,17 @@ impl TileGrid {
         Rect::new(self.x.starts[column], self.y.starts[row], self.tile())
     }
 
+    /// What the `index`th tile covers and none in the row before, or before it in its row: a share of the area that no
+    /// other tile has.
+    ///
+    /// # Panics
+    /// If there are fewer tiles.
+    pub fn own(&self, index: usize) -> Rect {
+        let (row, column) = (index / self.columns(), index % self.columns());
+        let ((left, right), (top, bottom)) = (self.x.own(column), self.y.own(row));
+        Rect::new(left, top, Size::new(right - left, bottom - top))
+    }
+
     /// The tiles, row by row.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Rect> + '_ {
         (0..self.len()).map(|index| self.get(index))
@@ -183,6 +200,19 @@ mod tests {
                 tiles.into_iter().map(move |(tw, th, o)| (Size::new(w, h), Size::new(tw, th), o))
             })
         })
+    }
+
+    #[test]
+    fn own_parts_cover_the_area_once() {
+        for (area, tile, overlap) in cases() {
+            let grid = TileGrid::new(area, tile, overlap).unwrap();
+            let parts: Vec<Rect> = (0..grid.len()).map(|index| grid.own(index)).collect();
+            assert_eq!(parts.iter().map(|part| part.size.area()).sum::<u64>(), area.area(), "{area} {tile}");
+            for (part, tile) in parts.iter().zip(grid.iter()) {
+                assert!(part.right() == tile.right() && part.bottom() == tile.bottom(), "{area}: {part:?}");
+                assert!(part.size.area() > 0 && part.x >= tile.x && part.y >= tile.y, "{area}: {part:?}");
+            }
+        }
     }
 
     #[test]

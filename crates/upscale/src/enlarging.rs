@@ -122,7 +122,10 @@ impl<'a> Enlarging<'a> {
         let scale = network.scale() as u32;
         let grid = grid(source.size());
         let seen = self.source(source.size(), size, needed);
-        let tiles: Vec<Rect> = grid.iter().filter(|tile| tile.meets(seen)).collect();
+        // Parts that no two have: what one tile gives would otherwise be changed in its last bits by the next, and what is
+        // kept would not have its checksum.
+        let parts = (0..grid.len()).map(|index| grid.own(index));
+        let tiles: Vec<Rect> = parts.filter(|tile| tile.meets(seen)).collect();
         let large_size = source.size().times(scale);
         let large_name = if large_size == size { name.to_owned() } else { format!("{name}.large") };
         let (mut large, mut sums) = ledger.partial_picture(&large_name, large_size)?;
