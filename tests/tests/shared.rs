@@ -8,7 +8,7 @@ use clarifier_tests::fixture;
 use clarifier_tests::models::{Scale, write_diffusers};
 use clarifier_tests::weights::{Stored, data};
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{Computed, ControlMode, Settings, SolverKind, stages};
+use clarifier_upscale::{Computed, ControlMode, Enlarger, Plan, Settings, SolverKind, stages};
 
 use crate::recipe::{fixture_settings, run, tiny_models};
 
@@ -53,6 +53,29 @@ fn tiles_that_move_keep_no_hints_and_no_controlnet_has_none() {
     let (_, free) =
         redrawn(&Settings { controlnet_scale: 0.0, ..fixture_settings(SolverKind::Ddim) }, 1 << 30);
     assert_eq!((free.prompts, free.hints), (1, 0));
+}
+
+#[test]
+fn guidance_for_a_share_of_the_steps_is_computed_for_that_share() {
+    let within = |guidance_start, guidance_end| Settings {
+        guidance_start,
+        guidance_end,
+        ..fixture_settings(SolverKind::Ddim)
+    };
+    let (all, _) = redrawn(&within(0.0, 1.0), 0);
+    let (none, once) = redrawn(&within(0.0, 0.0), 0);
+    let (without, _) = redrawn(&Settings { condition_scale: 1.0, ..fixture_settings(SolverKind::Ddim) }, 0);
+    assert_eq!(none.data, without.data);
+    // Both kinds of evaluation need their prompts once.
+    let (late, twice) = redrawn(&within(0.5, 1.0), 0);
+    assert_eq!((once.prompts, twice.prompts), (1, 2));
+    assert!(late.data != all.data && late.data != none.data);
+    let work = |settings: &Settings| {
+        let plan = Plan::new(&Backend::flex(), &Enlarger::Lanczos, true, input().size(), settings);
+        plan.stages[0].work[2]
+    };
+    assert_eq!(2.0 * work(&within(0.0, 0.0)), work(&within(0.0, 1.0)));
+    assert!(within(0.7, 0.5).validate().unwrap_err().to_string().contains("--guidance-start 0.7 is after"));
 }
 
 #[test]

@@ -25,7 +25,9 @@ from common import Training, mixed, psnr, unit
 from networks import autoencoder, controlnet, text_encoder, unet
 
 HELD_BACK = 32
-BATCH = 10
+RATE = 0.01
+"""Of the matrices."""
+BATCH = 16
 SIDE = 24
 """Latents of a part's side; crops have 32."""
 STEPS = 1000
@@ -125,7 +127,7 @@ def main() -> None:
     tokens_of = lambda texts: tokenizer(texts, padding="max_length", max_length=77, truncation=True,
                                         return_tensors="pt").input_ids
     networks = Networks().to(memory_format=torch.channels_last)
-    training = Training(networks, 4e-4, args.minutes, args.state)
+    training = Training(networks, {"matrices": RATE, "rest": 1e-3}, args.minutes, args.state)
     table = alphas()
     sigma_of = ((1 - table) / table).sqrt().float()
 

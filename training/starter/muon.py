@@ -7,6 +7,16 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the odd polynomial which, five times over, brings singular values of 0.01 to 1 into 0.7 to 1.2."""
 
 
+def orthogonal(x: torch.Tensor) -> torch.Tensor:
+    """`x`, which has no more rows than columns, with all its singular values near one."""
+    first, third, fifth = NEWTON_SCHULZ
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = first * x + (third * gram + fifth * gram @ gram) @ x
+    return x
+
+
 class Muon(torch.optim.Optimizer):
     """Of weights with two dimensions or more; the first is the output's."""
 
@@ -23,12 +33,7 @@ class Muon(torch.optim.Optimizer):
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 update = weight.grad.lerp(mean, group["momentum"]).flatten(1)
                 tall = update.shape[0] > update.shape[1]
-                x = (update.T if tall else update).bfloat16()
-                x = x / (x.norm() + 1e-7)
-                first, third, fifth = NEWTON_SCHULZ
-                for _ in range(5):
-                    gram = x @ x.T
-                    x = first * x + (third * gram + fifth * gram @ gram) @ x
+                x = orthogonal((update.T if tall else update).bfloat16())
                 x = x.T if tall else x
                 # Tall ones take larger steps: their outputs' changes are then as large as those of others.
                 scale = max(1.0, x.shape[0] / x.shape[1]) ** 0.5

@@ -67,13 +67,13 @@ impl Redraw<'_> {
     }
 
     /// The predicted noise of the tile `rect` at timestep `t`, `[4, h, w]`, guided away from the negative prompt:
-    /// `u + w·(c − u)`.
+    /// `u + w·(c − u)`, unless `guided` says that it has no say.
     pub(crate) async fn noise(
         &self,
         diffusion: &Diffusion,
         canvas: &Canvas,
         rect: Rect,
-        t: f32,
+        (t, guided): (f32, bool),
     ) -> Result<Vec<f32>, Error> {
         let Self { backend, settings, conditioning, hint, tiles, .. } = self;
         let frame = tiles.frame();
@@ -82,12 +82,11 @@ impl Redraw<'_> {
         let (left, top) = frame.corner(rect);
         let networks = diffusion.denoiser();
         let place = conditioning.place_of(frame, tiles.numbered(), rect);
-        let guided = settings.condition_scale != 1.0;
         let batch = if guided { 2 } else { 1 };
         let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], dtype);
         let eps: Tensor<4> = {
             let mut shared = diffusion.shared.borrow_mut();
-            let prompt = shared.prompt(networks, conditioning, place, settings);
+            let prompt = shared.prompt(networks, conditioning, (place, guided), settings);
             let time = shared.time(networks, t, &x, settings);
             let control = if let (Some(time), Some(prompt)) = (&time.1, &prompt.1) {
                 let read = || {

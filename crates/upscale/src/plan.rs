@@ -272,7 +272,11 @@ impl Plan {
             copies = copies.max(before + enlarger.copies(stage.from, stage.to).max(redrawing));
             before = stage.to.area();
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
-            let redraw = (evaluations * grid.len()) as f64 * demand.of_tile(grid.tile().area() as f64);
+            // Without the negative prompt an evaluation takes half.
+            let full = |at: &usize| settings.is_guided(*at, evaluations);
+            let guided = (0..evaluations).filter(full).count() as f64;
+            let halves = (evaluations as f64 + guided) / 2.0;
+            let redraw = halves * grid.len() as f64 * demand.of_tile(grid.tile().area() as f64);
             let pixels = if diffusion { stage.to.area() as f64 } else { 0.0 };
             let (encoding, decoding) = (pixels * demand.encoder, pixels * demand.decoder);
             let work = [enlarger.operations(stage.from, stage.to), encoding, redraw, decoding];

@@ -44,6 +44,12 @@ pub struct Settings {
     /// How strongly the prompt counts (classifier-free guidance, "dynamic").
     #[schemars(range(min = 1.0, max = 50.0))]
     pub condition_scale: f64,
+    /// The share of the steps after which the prompt counts as strongly as that. Before it the negative prompt has no say, and a step takes half the time.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub guidance_start: f64,
+    /// The share of the steps after which it does no more; likewise.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub guidance_end: f64,
     /// Width of a tile in latents, 8 pixels each ("fractality": small tiles invent more).
     #[schemars(range(min = 8, max = 1024))]
     pub tile_width: u32,
@@ -107,6 +113,8 @@ impl Default for Settings {
             controlnet_scale: 0.6,
             controlnet_decay: 0.825,
             condition_scale: 6.0,
+            guidance_start: 0.0,
+            guidance_end: 1.0,
             tile_width: 112,
             tile_height: 144,
             tile_overlap: 8,
@@ -177,6 +185,14 @@ pub enum SettingsError {
         /// The most it can take.
         most: usize,
     },
+    /// A guidance that ends before it starts.
+    #[error("--guidance-start {start} is after --guidance-end {end}; make it smaller")]
+    Guidance {
+        /// The start.
+        start: f64,
+        /// The end.
+        end: f64,
+    },
     /// An overlap that leaves nothing of a tile.
     #[error(
         "--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger"
@@ -207,6 +223,10 @@ impl Settings {
                 let (option, value) = (field.option, value.to_string());
                 return Err(SettingsError::Value { option, value, reason: "not a number".into() });
             }
+        }
+        let (start, end) = (self.guidance_start, self.guidance_end);
+        if start > end {
+            return Err(SettingsError::Guidance { start, end });
         }
         let side = self.tile_width.min(self.tile_height);
         if self.tile_overlap >= side {
@@ -269,6 +289,12 @@ impl Settings {
         }
         *self = serde_json::from_value(all)?;
         Ok(())
+    }
+
+    /// Whether the negative prompt has a say in an evaluation of the networks, the first being 0.
+    pub(crate) fn is_guided(&self, evaluation: usize, evaluations: usize) -> bool {
+        let middle = (evaluation as f64 + 0.5) / evaluations as f64;
+        self.condition_scale != 1.0 && (self.guidance_start..=self.guidance_end).contains(&middle)
     }
 
     /// The prompt that the text encoder gets.

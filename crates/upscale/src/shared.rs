@@ -33,7 +33,8 @@ pub struct Computed {
 /// What the tiles of a redraw share.
 #[derive(Default)]
 pub(crate) struct Shared {
-    prompts: HashMap<Option<usize>, Both<PromptKeys>>,
+    /// By place, and whether with the negative prompt.
+    prompts: HashMap<(Option<usize>, bool), Both<PromptKeys>>,
     time: Option<(f32, Both<TimeShifts>)>,
     hints: HashMap<Rect, Tensor<4>>,
     hint_bytes: u64,
@@ -51,21 +52,20 @@ impl Shared {
         *self = Self { computed: self.computed, ..Self::default() };
     }
 
-    /// What the networks make of what guides the tiles of a place, or of none.
+    /// What the networks make of what guides the tiles of a place, or of none; of the prompt alone unless `guided`.
     pub fn prompt(
         &mut self,
         networks: &Denoiser,
         conditioning: &Conditioning,
-        place: Option<usize>,
+        (place, guided): (Option<usize>, bool),
         settings: &Settings,
     ) -> Both<PromptKeys> {
-        if let Some(known) = self.prompts.get(&place) {
+        if let Some(known) = self.prompts.get(&(place, guided)) {
             return known.clone();
         }
         self.computed.prompts += 1;
         let text = conditioning.text(place).cast(FloatDType::from(networks.dtype));
         // Without guidance the negative prompt has no say, and its half of the work falls away.
-        let guided = settings.condition_scale != 1.0;
         let prompt = text.clone().narrow(0, 1, 1);
         let text = if guided { text } else { prompt.clone() };
         let control = is_controlled(settings).then(|| match settings.control_mode {
@@ -76,7 +76,7 @@ impl Shared {
         if self.prompts.len() >= MOST_PROMPTS {
             self.prompts.clear();
         }
-        self.prompts.insert(place, both.clone());
+        self.prompts.insert((place, guided), both.clone());
         both
     }
 

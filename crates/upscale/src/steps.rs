@@ -203,8 +203,9 @@ impl<'a> Steps<'a> {
     /// The noise of the tile at `place`.
     async fn noise(&self, step: usize, place: usize) -> Result<Vec<f32>, Error> {
         let (_, rect) = self.split.tiles(step)[place];
-        let t = self.solver.timestep(step);
-        self.redraw.noise(self.diffusion, self.canvas, rect, t).await
+        let guided = self.redraw.settings.is_guided(step, self.solver.evaluations());
+        let at = (self.solver.timestep(step), guided);
+        self.redraw.noise(self.diffusion, self.canvas, rect, at).await
     }
 
     /// From now on compute in f32.
