@@ -137,7 +137,11 @@ pub fn cases() -> Vec<Case> {
     let mut plain = Case::new("the enlarger alone", Settings { upscale_factor: 1.5, ..Settings::default() });
     (plain.diffusion, plain.upscaler) = (false, UpscalerChoice::Lite);
     plain.input = picture(Size::new(200, 40), Channels::Rgb);
-    vec![whole, masked, circular, region, plain]
+    let reusing = Case::new(
+        "features reused",
+        Settings { reuse_features: 2, tile_jitter: false, guidance_start: 0.3, ..quick() },
+    );
+    vec![whole, masked, circular, region, plain, reusing]
 }
 
 #[test]

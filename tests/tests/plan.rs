@@ -31,6 +31,22 @@ fn the_shapes_of_sd15_give_what_plans_take_before_there_are_files() {
 }
 
 #[test]
+fn reused_features_are_counted() {
+    let with = |demand: Demand, reuse_features: u32| {
+        let machine = Machine { demand, ..Machine::described("a processor", false, None) };
+        let settings = Settings { reuse_features, vae_tile: 256, ..Settings::default() };
+        Plan::on(&machine, &Enlarger::Lanczos, true, Size::new(1000, 800), &settings)
+    };
+    let work = |plan: &Plan| plan.stages[0].work[2];
+    let (usual, read) = (with(Demand::default(), 2), with(demand(Scale::Full), 2));
+    assert_eq!(usual.peak_memory, read.peak_memory);
+    assert!((work(&usual) / work(&read) - 1.0).abs() < 0.01, "{:?}", demand(Scale::Full));
+    let all = with(Demand::default(), 1);
+    assert!(work(&usual) < 0.75 * work(&all), "{}", work(&usual) / work(&all));
+    assert!(usual.peak_memory > all.peak_memory);
+}
+
+#[test]
 fn small_networks_ask_for_little() {
     let (usual, tiny, narrow) =
         (plan(Demand::default()), plan(demand(Scale::Tiny)), plan(demand(Scale::Narrow)));

@@ -1,5 +1,6 @@
 //! What tiles share is computed once, and gives the bytes that each computing it gives.
 
+use clarifier_model::controlnet::Residuals;
 use clarifier_model::files::{Component, component};
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
@@ -35,8 +36,8 @@ fn prompts_are_computed_once_times_once_a_step_and_hints_once_a_tile() {
         assert_eq!(kept.data, fresh.data, "{control_mode:?}");
         let (tiles, steps) = (once.hints, once.times);
         assert!(tiles > 1 && steps > 1, "{once:?}");
-        assert_eq!(once, Computed { prompts: 1, times: steps, hints: tiles });
-        assert_eq!(each, Computed { prompts: 1, times: steps, hints: tiles * steps });
+        assert_eq!(once, Computed { prompts: 1, times: steps, hints: tiles, whole: tiles * steps });
+        assert_eq!(each, Computed { prompts: 1, times: steps, hints: tiles * steps, whole: tiles * steps });
         // Room for two, of the 32 channels that tiny networks have at their first level.
         let one = 4 * 32 * u64::from(settings.tile_width * settings.tile_height);
         let (some, between) = redrawn(&settings, 2 * one);
@@ -93,4 +94,56 @@ fn a_network_given_what_is_shared_is_the_same_to_the_bit() {
         let shared = unet.forward_with(tensor(name), &time, &prompt, None).into_data();
         assert_eq!(alone.as_bytes(), shared.as_bytes());
     }
+    // Reused for the latent that they were made of, the inner features give the same too; for another they do not.
+    let like_skips = |unet: &UNet| {
+        let (c, layers) = (&unet.config.block_out_channels, unet.config.layers_per_block);
+        let size = |level: usize| [(13usize, 10usize), (7, 5), (4, 3), (2, 2)][level];
+        let mut levels = vec![(c[0], 0)];
+        for level in 0..c.len() {
+            levels.extend(std::iter::repeat_n((c[level], level), layers));
+            levels.extend((level + 1 < c.len()).then_some((c[level], level + 1)));
+        }
+        let of = |(i, (channels, level)): (usize, (usize, usize))| {
+            let dims = [2, channels, size(level).0, size(level).1];
+            placement.tensor(data(&format!("control {i}"), &dims), dims)
+        };
+        let down: Vec<_> = levels.into_iter().enumerate().map(of).collect();
+        let mid = down.last().unwrap().clone();
+        Residuals { down, mid }
+    };
+    for control in [None, Some(like_skips(&unet))] {
+        let whole = unet.forward_with(tensor("a"), &time, &prompt, control.clone()).into_data();
+        let (kept, inner) = unet.forward_keeping(tensor("a"), &time, &prompt, control.clone());
+        assert_eq!(whole.as_bytes(), kept.into_data().as_bytes());
+        let again = unet.forward_reusing(tensor("a"), &time, &prompt, &inner).into_data();
+        assert_eq!(whole.as_bytes(), again.as_bytes());
+        let other = unet.forward_with(tensor("b"), &time, &prompt, control).into_data();
+        let near = unet.forward_reusing(tensor("b"), &time, &prompt, &inner).into_data();
+        assert_ne!(other.as_bytes(), near.as_bytes());
+    }
+}
+
+#[test]
+fn inner_features_are_computed_once_for_several_evaluations() {
+    let with = |reuse_features: u32| Settings { reuse_features, ..fixture_settings(SolverKind::Ddim) };
+    let (all, counted) = redrawn(&with(1), 0);
+    let (tiles, steps) = (counted.whole / counted.times, counted.times);
+    let mut before = 60.0;
+    for reuse in [2, 3, 10] {
+        let (less, counted) = redrawn(&with(reuse), 0);
+        assert_eq!(counted.whole, tiles * steps.div_ceil(reuse as usize), "{reuse}");
+        // The ControlNet rests too.
+        assert_eq!(counted.hints, counted.whole);
+        let psnr = clarifier_tests::psnr(&all.data, &less.data);
+        // Features of random networks change much from step to step: the older, the less they say.
+        println!("{reuse}: {psnr:.1} dB");
+        assert!(psnr < before && psnr > 15.0, "{reuse}: {psnr}");
+        before = psnr;
+    }
+    // With the negative prompt from the middle on, the features of the prompt alone are of no use.
+    let half = Settings { guidance_start: 0.5, ..with(10) };
+    let (_, counted) = redrawn(&half, 0);
+    assert_eq!(counted.whole, 2 * tiles, "{steps} steps of {tiles} tiles");
+    let moving = Settings { tile_jitter: true, ..with(2) };
+    assert!(moving.validate().unwrap_err().to_string().contains("--reuse-features 2 needs tiles that stay"));
 }

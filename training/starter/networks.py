@@ -3,19 +3,20 @@
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-LATENTS = 32
-"""Channels of the latent: with SD 1.5's four, a small autoencoder stays below 27 dB."""
-TEXT = 64
-CHANNELS = (48, 96, 160, 160)
+LATENTS = 64
+"""Channels of the latent. The best 32 linear ones of an 8 × 8 block give the Kodak pictures back at 31 dB, the best 64 at 37; with SD 1.5's four,
+a small autoencoder stays below 27."""
+TEXT = 48
+CHANNELS = (64, 96, 144, 144)
 DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
 UP = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
 """No attention at full resolution: there it would take most of the time."""
 UNET = dict(in_channels=LATENTS, block_out_channels=CHANNELS, layers_per_block=1, down_block_types=DOWN,
-            cross_attention_dim=TEXT, attention_head_dim=4, norm_num_groups=16)
+            cross_attention_dim=TEXT, attention_head_dim=4, norm_num_groups=8)
 
 
 def autoencoder() -> AutoencoderKL:
-    channels = (24, 32, 64, 128)
+    channels = (24, 40, 80, 160)
     return AutoencoderKL(in_channels=3, out_channels=3, latent_channels=LATENTS, block_out_channels=channels,
                          layers_per_block=1, down_block_types=("DownEncoderBlock2D",) * 4,
                          up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4, mid_block_add_attention=False)

@@ -7,7 +7,7 @@ export const MAIN = ["upscale_factor", "denoise_strength", "controlnet_scale", "
 /** The rest. */
 export const GROUPS = [
   ["Prompt", ["negative_prompt", "stylization", "guidance_start", "guidance_end"]],
-  ["Sampling", ["num_inference_steps", "solver", "schedule", "strength_mode"]],
+  ["Sampling", ["num_inference_steps", "solver", "schedule", "strength_mode", "reuse_features"]],
   ["ControlNet", ["controlnet_decay", "hint", "control_mode"]],
   ["Tiles", ["tile_width", "tile_height", "tile_overlap", "tile_window", "tile_jitter", "seamless"]],
   ["Picture", ["downscale_to", "colour_lock", "sharpen", "upscaler_bgr"]],

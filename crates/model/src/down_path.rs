@@ -49,7 +49,8 @@ struct DownBlock {
 }
 
 impl DownBlock {
-    fn forward(&self, mut x: Tensor<4>, given: &mut Given, skips: &mut Vec<Tensor<4>>) -> Tensor<4> {
+    /// Without the halving.
+    fn layers(&self, mut x: Tensor<4>, given: &mut Given, skips: &mut Vec<Tensor<4>>) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(x, Some(given.shift()), &mut Norms::Own);
             if let Some(attention) = self.attentions.get(i) {
@@ -57,6 +58,11 @@ impl DownBlock {
             }
             skips.push(x.clone());
         }
+        x
+    }
+
+    fn forward(&self, x: Tensor<4>, given: &mut Given, skips: &mut Vec<Tensor<4>>) -> Tensor<4> {
+        let mut x = self.layers(x, given, skips);
         if let Some(downsampler) = &self.downsampler {
             x = downsampler.forward(x);
             skips.push(x.clone());
@@ -163,6 +169,16 @@ impl DownPath {
     pub fn prompt<'a>(&'a self, text: &'a Tensor<3>) -> impl Iterator<Item = KeyValue> + 'a {
         let down = self.down_blocks.iter().flat_map(|block| &block.attentions);
         down.chain([&self.mid_block.attention]).flat_map(|attention| attention.prompt(text))
+    }
+
+    /// Only what is done before the first halving: the skips of `conv_in` and of the first level's residual blocks.
+    pub fn outermost(&self, x: Tensor<4>, given: &mut Given) -> Vec<Tensor<4>> {
+        let x = self.conv_in.forward(x);
+        let mut skips = vec![x.clone()];
+        if let Some(block) = self.down_blocks.first() {
+            block.layers(x, given, &mut skips);
+        }
+        skips
     }
 
     /// `x: [b, 4, h, w]`, `hint`: what the ControlNet adds after `conv_in`.

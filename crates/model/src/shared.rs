@@ -31,6 +31,13 @@ impl<'a> Given<'a> {
         Self { shifts: time.0.iter(), prompts: prompt.0.iter() }
     }
 
+    /// Leave out all but the last so many of each.
+    pub fn skip_to_last(&mut self, shifts: usize, prompts: usize) {
+        let left_out = |all: usize, last: usize| all.checked_sub(last + 1);
+        left_out(self.shifts.len(), shifts).and_then(|n| self.shifts.nth(n));
+        left_out(self.prompts.len(), prompts).and_then(|n| self.prompts.nth(n));
+    }
+
     /// Of the next residual block.
     pub fn shift(&mut self) -> &'a Tensor<4> {
         self.shifts.next().expect("made by the same network")

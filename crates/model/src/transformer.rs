@@ -111,6 +111,11 @@ impl Transformer2d {
         }
     }
 
+    /// How many cross-attentions it has.
+    pub fn layers(&self) -> usize {
+        self.transformer_blocks.len()
+    }
+
     /// What each block attends to in `text: [b, tokens, context]`.
     pub fn prompt<'a>(&'a self, text: &'a Tensor<3>) -> impl Iterator<Item = KeyValue> + 'a {
         self.transformer_blocks.iter().map(|block| block.attn2.keys(text.clone()))

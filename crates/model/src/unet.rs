@@ -20,6 +20,16 @@ struct UpBlock {
     upsampler: Option<Upsample>,
 }
 
+/// What the inner levels made of a latent, and what the ControlNet adds to the outermost: a later evaluation takes it in
+/// place of both ([`UNet::forward_reusing`]).
+#[derive(Debug, Clone)]
+pub struct InnerFeatures {
+    /// What enters the last up block.
+    x: Tensor<4>,
+    /// For its skips, that of `conv_in` first.
+    control: Vec<Tensor<4>>,
+}
+
 /// The noise predictor.
 #[derive(Debug, Clone)]
 pub struct UNet {
@@ -87,30 +97,96 @@ impl UNet {
         prompt: &PromptKeys,
         control: Option<Residuals>,
     ) -> Tensor<4> {
+        self.evaluate(x, time, prompt, control, None)
+    }
+
+    /// The same, and what [`Self::forward_reusing`] takes.
+    pub fn forward_keeping(
+        &self,
+        x: Tensor<4>,
+        time: &TimeShifts,
+        prompt: &PromptKeys,
+        control: Option<Residuals>,
+    ) -> (Tensor<4>, InnerFeatures) {
+        let mut kept = None;
+        let noise = self.evaluate(x, time, prompt, control, Some(&mut kept));
+        (noise, kept.expect("an evaluation gives them"))
+    }
+
+    /// The noise in `x` by the outermost level alone, on what the inner ones made of another latent: of the same picture, say, a
+    /// step before (Ma et al. 2023, "DeepCache"). For the latent that `inner` was made of it is [`Self::forward_with`].
+    pub fn forward_reusing(
+        &self,
+        x: Tensor<4>,
+        time: &TimeShifts,
+        prompt: &PromptKeys,
+        inner: &InnerFeatures,
+    ) -> Tensor<4> {
+        let given = &mut Given::new(time, prompt);
+        let mut skips = self.down.outermost(x, given);
+        for (skip, residual) in skips.iter_mut().zip(&inner.control) {
+            *skip = skip.clone() + residual.clone();
+        }
+        let (last, _) = self.split();
+        given.skip_to_last(last.resnets.len(), last.attentions.iter().map(Transformer2d::layers).sum());
+        let x = last.forward(inner.x.clone(), &mut skips, given);
+        self.head(x)
+    }
+
+    /// The last up block, and those before it.
+    fn split(&self) -> (&UpBlock, &[UpBlock]) {
+        self.up_blocks.split_last().expect("a UNet has levels")
+    }
+
+    fn evaluate(
+        &self,
+        x: Tensor<4>,
+        time: &TimeShifts,
+        prompt: &PromptKeys,
+        control: Option<Residuals>,
+        kept: Option<&mut Option<InnerFeatures>>,
+    ) -> Tensor<4> {
         let given = &mut Given::new(time, prompt);
         let DownOutput { mut skips, mid: mut x } = self.down.forward(x, None, given);
+        let (last, inner) = self.split();
+        let outer = if kept.is_some() { last.resnets.len() } else { 0 };
+        let mut added = Vec::new();
         if let Some(Residuals { down, mid }) = control {
+            added.extend(down.iter().take(outer).cloned());
             skips = skips.into_iter().zip(down).map(|(skip, residual)| skip + residual).collect();
             x = x + mid;
         }
-        for block in &self.up_blocks {
-            for (i, resnet) in block.resnets.iter().enumerate() {
-                let skip = skips.pop().expect("as many skips as residual blocks on the way up");
-                x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(given.shift()), &mut Norms::Own);
-                if let Some(attention) = block.attentions.get(i) {
-                    x = attention.forward(x, given);
-                }
-            }
-            if let (Some(upsampler), Some(next)) = (&block.upsampler, skips.last()) {
-                let [_, _, h, w] = next.dims();
-                x = upsampler.forward(x, [h, w]);
-            }
+        for block in inner {
+            x = block.forward(x, &mut skips, given);
         }
+        if let Some(kept) = kept {
+            *kept = Some(InnerFeatures { x: x.clone(), control: added });
+        }
+        let x = last.forward(x, &mut skips, given);
+        self.head(x)
+    }
+
+    fn head(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv_out.forward(self.conv_norm_out.forward_silu(x, &mut Norms::Own))
     }
 }
 
 impl UpBlock {
+    fn forward(&self, mut x: Tensor<4>, skips: &mut Vec<Tensor<4>>, given: &mut Given) -> Tensor<4> {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            let skip = skips.pop().expect("as many skips as residual blocks on the way up");
+            x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(given.shift()), &mut Norms::Own);
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(x, given);
+            }
+        }
+        if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
+            let [_, _, h, w] = next.dims();
+            x = upsampler.forward(x, [h, w]);
+        }
+        x
+    }
+
     /// The `index`th block from the bottom.
     fn load(scope: &Scope, config: &UNetConfig, index: usize) -> Self {
         let levels = config.block_out_channels.len();

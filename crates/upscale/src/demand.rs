@@ -12,6 +12,10 @@ pub struct Demand {
     pub(crate) per_latent: f64,
     /// Operations of self-attention for each pair of a tile's latents under guidance, scores and values.
     pub(crate) per_pair: f64,
+    /// The shares of both that are the UNet's outermost level's, which is all that an evaluation with reused features does.
+    pub(crate) outermost: (f64, f64),
+    /// Values that are kept of a latent under guidance for such evaluations.
+    pub(crate) reused: u64,
     /// Operations of the VAE for a pixel, there.
     pub(crate) encoder: f64,
     /// The same, back.
@@ -36,6 +40,8 @@ impl Default for Demand {
             // Of SD 1.5's files, as a test has it.
             per_latent: 4.26e8,
             per_pair: 20_440.0,
+            outermost: (0.224, 0.626),
+            reused: 2 * (640 + 3 * 320),
             encoder: 4.13e6,
             decoder: 9.46e6,
             latent_channels: 4,
@@ -65,7 +71,6 @@ impl Demand {
     /// That of open files, whose names are those of diffusers.
     pub(crate) fn of_files(unet: &dyn TensorFile, control: &dyn TensorFile, vae: &dyn TensorFile) -> Self {
         let both = [unet, control];
-        let sum = |work: fn(&dyn TensorFile) -> f64| both.iter().map(|file| work(*file)).sum::<f64>();
         let width = |file: &dyn TensorFile, name: &str, at: usize| {
             file.tensors().get(name).and_then(|info| info.shape.get(at)).map_or(0, |length| *length as u64)
         };
@@ -80,13 +85,25 @@ impl Demand {
             let values = file.tensors().values().map(|info| info.shape.iter().product::<usize>());
             values.max().unwrap_or(0) as u64
         };
+        let total = |work: fn(&Part) -> f64| {
+            both.iter().flat_map(|file| each(*file)).map(|part| work(&part)).sum::<f64>()
+        };
+        let outer = |work: fn(&Part) -> f64| -> f64 {
+            each(unet).filter(|part| part.is_outermost()).map(|part| work(&part)).sum()
+        };
+        let share = |work: fn(&Part) -> f64| outer(work) / total(work).max(1.0);
+        let last = (0..).take_while(|i| has(unet, &format!("up_blocks.{i}."))).count() - 1;
+        let layers =
+            (0..).take_while(|i| has(unet, &format!("up_blocks.{last}.resnets.{i}."))).count() as u64;
         let half_of_vae = |half: &str| -> f64 {
             each(vae).filter(|part| part.name.starts_with(half)).map(|part| part.work()).sum()
         };
         Self {
             // Under guidance there are two prompts.
-            per_latent: 2.0 * sum(|file| each(file).map(|part| part.work()).sum()),
-            per_pair: 2.0 * sum(|file| each(file).map(|part| part.pairs()).sum()),
+            per_latent: 2.0 * total(|part| part.work()),
+            per_pair: 2.0 * total(|part| part.pairs()),
+            outermost: (share(|part| part.work()), share(|part| part.pairs())),
+            reused: 2 * (level(1) + layers * level(0)),
             encoder: half_of_vae("encoder."),
             decoder: half_of_vae("decoder."),
             latent_channels: width(unet, "conv_in.weight", 1),
@@ -98,9 +115,10 @@ impl Demand {
         }
     }
 
-    /// Operations of a tile of so many latents under guidance.
-    pub(crate) fn of_tile(&self, latents: f64) -> f64 {
-        latents * (self.per_latent + latents * self.per_pair)
+    /// Operations of a tile of so many latents under guidance; of the outermost level alone if it `reuses` the others' work.
+    pub(crate) fn of_tile(&self, latents: f64, reuses: bool) -> f64 {
+        let (linear, pairs) = if reuses { self.outermost } else { (1.0, 1.0) };
+        latents * (linear * self.per_latent + pairs * latents * self.per_pair)
     }
 }
 
@@ -113,12 +131,19 @@ struct Part<'a> {
     outputs: f64,
     /// How often sides are halved where it is applied.
     level: i32,
+    /// Levels of the network, but for the first.
+    last: i32,
 }
 
 impl Part<'_> {
     /// Operations for a latent, or a pixel, at the full size.
     fn work(&self) -> f64 {
         2.0 * self.size * 0.25f64.powi(self.level)
+    }
+
+    /// Whether it belongs to the first level of a UNet, the way back to it left out.
+    fn is_outermost(&self) -> bool {
+        self.level == 0 && !self.name.starts_with(&format!("up_blocks.{}.", self.last - 1))
     }
 
     /// Operations of the self-attention that it makes the queries of, for a pair of latents at the full size.
@@ -142,6 +167,7 @@ fn each(file: &dyn TensorFile) -> impl Iterator<Item = Part<'_>> {
             size: info.shape.iter().product::<usize>() as f64,
             outputs: info.shape[0] as f64,
             level: level(name, last),
+            last,
         },
     )
 }

@@ -2,12 +2,15 @@
 //! (Bar-Tal et al. 2023).
 
 use burn::tensor::Tensor;
+use clarifier_model::controlnet::Residuals;
+use clarifier_model::shared::{PromptKeys, TimeShifts};
 use clarifier_raster::{Raster, StoreKind, Wrap};
 use clarifier_tile::Rect;
 
 use crate::device::Backend;
 use crate::journal::Ledger;
 use crate::models::read;
+use crate::shared::Shared;
 use crate::steps::Steps;
 use crate::tiles::StepTiles;
 use crate::{Canvas, Conditioning, ControlMode, Diffusion, Error, Observer, Settings, Solver, Team};
@@ -28,6 +31,18 @@ pub struct Redraw<'a> {
     pub previews: bool,
     /// Who computes.
     pub team: &'a Team,
+}
+
+/// Which evaluation of the networks.
+pub(crate) struct Evaluation {
+    /// The timestep.
+    pub t: f32,
+    /// Whether the negative prompt has a say.
+    pub guided: bool,
+    /// Whether it takes what the inner levels made of the tile in the one before.
+    pub reuses: bool,
+    /// Whether the next one does.
+    pub is_reused: bool,
 }
 
 impl Redraw<'_> {
@@ -66,51 +81,45 @@ impl Redraw<'_> {
         result
     }
 
-    /// The predicted noise of the tile `rect` at timestep `t`, `[4, h, w]`, guided away from the negative prompt:
-    /// `u + w·(c − u)`, unless `guided` says that it has no say.
+    /// The predicted noise of the tile `rect`, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
     pub(crate) async fn noise(
         &self,
         diffusion: &Diffusion,
         canvas: &Canvas,
         rect: Rect,
-        (t, guided): (f32, bool),
+        at: Evaluation,
     ) -> Result<Vec<f32>, Error> {
-        let Self { backend, settings, conditioning, hint, tiles, .. } = self;
+        let Self { backend, settings, conditioning, tiles, .. } = self;
         let frame = tiles.frame();
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
-        let dtype = diffusion.dtype;
-        let (left, top) = frame.corner(rect);
         let networks = diffusion.denoiser();
         let place = conditioning.place_of(frame, tiles.numbered(), rect);
-        let batch = if guided { 2 } else { 1 };
-        let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], dtype);
+        let Evaluation { t, guided, reuses, is_reused } = at;
+        let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], diffusion.dtype);
         let eps: Tensor<4> = {
             let mut shared = diffusion.shared.borrow_mut();
             let prompt = shared.prompt(networks, conditioning, (place, guided), settings);
             let time = shared.time(networks, t, &x, settings);
-            let control = if let (Some(time), Some(prompt)) = (&time.1, &prompt.1) {
-                let read = || {
-                    let factor = i64::from(diffusion.vae.factor() as u32);
-                    let pixels = rect.size.times(factor as u32);
-                    let wrap = Wrap::from(settings.seamless);
-                    let planes = hint.read_continued(left * factor, top * factor, pixels, wrap)?.to_rgb();
-                    let dims = [1, 3, pixels.height as usize, pixels.width as usize];
-                    Ok::<_, Error>(backend.tensor(planes.data, dims, dtype))
-                };
-                // Tiles that move do not come again.
-                let budget = if settings.tile_jitter { 0 } else { diffusion.hint_budget };
-                let hint = shared.hint(networks, rect, budget, read)?;
-                let prompt_only = guided && settings.control_mode == ControlMode::Controlnet;
-                let residuals = if prompt_only {
-                    networks.controlnet.forward_with(x.clone(), hint, time, prompt).after_nothing()
-                } else {
-                    networks.controlnet.forward_with(x.clone().repeat_dim(0, batch), hint, time, prompt)
-                };
-                Some(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
+            let input = x.clone().repeat_dim(0, if guided { 2 } else { 1 });
+            let inner = shared.inner(rect).filter(|_| reuses);
+            if let Some(inner) = inner {
+                networks.unet.forward_reusing(input, &time.0, &prompt.0, inner)
             } else {
-                None
-            };
-            networks.unet.forward_with(x.repeat_dim(0, batch), &time.0, &prompt.0, control)
+                shared.computed.whole += 1;
+                let control = match (&time.1, &prompt.1) {
+                    (Some(time), Some(prompt)) => {
+                        Some(self.control(diffusion, &mut shared, (rect, x, guided), (time, prompt))?)
+                    }
+                    _ => None,
+                };
+                if is_reused {
+                    let (eps, inner) = networks.unet.forward_keeping(input, &time.0, &prompt.0, control);
+                    shared.keep_inner(rect, inner);
+                    eps
+                } else {
+                    networks.unet.forward_with(input, &time.0, &prompt.0, control)
+                }
+            }
         };
         let mut values = read(eps).await?;
         if guided {
@@ -119,5 +128,36 @@ impl Redraw<'_> {
             values = negative.iter().zip(positive).map(|(u, c)| u + scale * (c - u)).collect();
         }
         Ok(values)
+    }
+    /// What holds the tile `rect`, whose latents are `x`, to the picture.
+    fn control(
+        &self,
+        diffusion: &Diffusion,
+        shared: &mut Shared,
+        (rect, x, guided): (Rect, Tensor<4>, bool),
+        (time, prompt): (&TimeShifts, &PromptKeys),
+    ) -> Result<Residuals, Error> {
+        let settings = self.settings;
+        let networks = diffusion.denoiser();
+        let read = || {
+            let factor = i64::from(diffusion.vae.factor() as u32);
+            let (left, top) = self.tiles.frame().corner(rect);
+            let pixels = rect.size.times(factor as u32);
+            let wrap = Wrap::from(settings.seamless);
+            let planes = self.hint.read_continued(left * factor, top * factor, pixels, wrap)?.to_rgb();
+            let dims = [1, 3, pixels.height as usize, pixels.width as usize];
+            Ok::<_, Error>(self.backend.tensor(planes.data, dims, diffusion.dtype))
+        };
+        // Tiles that move do not come again.
+        let budget = if settings.tile_jitter { 0 } else { diffusion.hint_budget };
+        let hint = shared.hint(networks, rect, budget, read)?;
+        let prompt_only = guided && settings.control_mode == ControlMode::Controlnet;
+        let residuals = if prompt_only {
+            networks.controlnet.forward_with(x, hint, time, prompt).after_nothing()
+        } else {
+            let batch = if guided { 2 } else { 1 };
+            networks.controlnet.forward_with(x.repeat_dim(0, batch), hint, time, prompt)
+        };
+        Ok(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
     }
 }

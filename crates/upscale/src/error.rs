@@ -62,6 +62,9 @@ pub enum Error {
         /// Which, in a sentence.
         what: String,
     },
+    /// Features that one process would have made and another would reuse.
+    #[error("--reuse-features with --region or --mask works in one process, not in several")]
+    FeaturesInTeam,
     /// A region that is no part of the picture.
     #[error(
         "--region {},{},{},{}: it must be a part of the input, which is {input} pixels",

@@ -158,6 +158,11 @@ pub async fn upscale(
     // Sharpening looks at neighbours.
     let seen = if settings.sharpen > 0.0 { crate::finish::RADIUS } else { 0 };
     let redrawn = redrawn.map(|part| part.grown(seen, size));
+    let is_part = redrawn.is_some_and(|part| part != Rect::new(0, 0, size));
+    if settings.reuse_features > 1 && is_part && !team.is_alone() {
+        // Which process has a tile then changes from step to step.
+        return Err(Error::FeaturesInTeam);
+    }
     let plain_plan = enlarger_steps(source.size(), settings.upscale_factor, &models.enlarger);
     let plan = match redrawn {
         Some(_) => stages(source.size(), settings.upscale_factor, settings.denoise_strength, job.seed),

@@ -243,19 +243,23 @@ impl Plan {
             }
             if diffusion {
                 let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
+                let value = if half { 2 } else { 4 };
                 let values = grid.tile().area() * demand.channels;
                 let unet = values * BYTES_PER_LATENT_CHANNEL / if half { 2 } else { 1 };
                 let canvas = BYTES_PER_CANVAS_VALUE * demand.latent_channels * latents.area();
                 let kept = match settings.controlnet_scale > 0.0 && !settings.tile_jitter {
-                    true => grid.len() as u64 * values * if half { 2 } else { 4 },
+                    true => grid.len() as u64 * values * value,
                     false => 0,
                 };
                 let kept = kept.min(machine.hint_budget);
                 hints = hints.max(kept);
-                let unet = canvas + unet + machine.attention.score_bytes + kept;
+                let reused = match settings.reuse_features > 1 {
+                    true => grid.len() as u64 * grid.tile().area() * demand.reused * value,
+                    false => 0,
+                };
+                let unet = canvas + unet + machine.attention.score_bytes + kept + reused;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
                 let vae = canvas + side * side * demand.vae_channels * BYTES_PER_VAE_CHANNEL + bands;
-                let value = if half { 2 } else { 4 };
                 let tensors = [
                     (grid.tile().area() * demand.widest * value, Peak::Diffusion),
                     (side * side * demand.vae_widest * 4, Peak::Autoencoder),
@@ -273,10 +277,10 @@ impl Plan {
             before = stage.to.area();
             let factor = f64::from(stage.to.width) / f64::from(stage.from.width);
             // Without the negative prompt an evaluation takes half.
-            let full = |at: &usize| settings.is_guided(*at, evaluations);
-            let guided = (0..evaluations).filter(full).count() as f64;
-            let halves = (evaluations as f64 + guided) / 2.0;
-            let redraw = halves * grid.len() as f64 * demand.of_tile(grid.tile().area() as f64);
+            let prompts = |at| if settings.is_guided(at, evaluations) { 1.0 } else { 0.5 };
+            let latents_of_a_tile = grid.tile().area() as f64;
+            let of_tile = |at| demand.of_tile(latents_of_a_tile, settings.is_reusing(at, evaluations));
+            let redraw: f64 = (0..evaluations).map(|at| prompts(at) * grid.len() as f64 * of_tile(at)).sum();
             let pixels = if diffusion { stage.to.area() as f64 } else { 0.0 };
             let (encoding, decoding) = (pixels * demand.encoder, pixels * demand.decoder);
             let work = [enlarger.operations(stage.from, stage.to), encoding, redraw, decoding];

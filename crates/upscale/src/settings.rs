@@ -50,6 +50,9 @@ pub struct Settings {
     /// The share of the steps after which it does no more; likewise.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub guidance_end: f64,
+    /// In how many evaluations of the networks in a row the inner levels' work is done once: 1 in each, 2 or 3 save half or more of the time and cost some detail.
+    #[schemars(range(min = 1, max = 10))]
+    pub reuse_features: u32,
     /// Width of a tile in latents, 8 pixels each ("fractality": small tiles invent more).
     #[schemars(range(min = 8, max = 1024))]
     pub tile_width: u32,
@@ -115,6 +118,7 @@ impl Default for Settings {
             condition_scale: 6.0,
             guidance_start: 0.0,
             guidance_end: 1.0,
+            reuse_features: 1,
             tile_width: 112,
             tile_height: 144,
             tile_overlap: 8,
@@ -193,6 +197,9 @@ pub enum SettingsError {
         /// The end.
         end: f64,
     },
+    /// Features of tiles that are elsewhere at the next step.
+    #[error("--reuse-features {0} needs tiles that stay where they are; leave out --tile-jitter")]
+    MovingFeatures(u32),
     /// An overlap that leaves nothing of a tile.
     #[error(
         "--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger"
@@ -227,6 +234,9 @@ impl Settings {
         let (start, end) = (self.guidance_start, self.guidance_end);
         if start > end {
             return Err(SettingsError::Guidance { start, end });
+        }
+        if self.reuse_features > 1 && self.tile_jitter {
+            return Err(SettingsError::MovingFeatures(self.reuse_features));
         }
         let side = self.tile_width.min(self.tile_height);
         if self.tile_overlap >= side {
@@ -295,6 +305,14 @@ impl Settings {
     pub(crate) fn is_guided(&self, evaluation: usize, evaluations: usize) -> bool {
         let middle = (evaluation as f64 + 0.5) / evaluations as f64;
         self.condition_scale != 1.0 && (self.guidance_start..=self.guidance_end).contains(&middle)
+    }
+
+    /// Whether an evaluation takes what the inner levels made in the one before, the first being 0.
+    pub(crate) fn is_reusing(&self, evaluation: usize, evaluations: usize) -> bool {
+        let guided = |evaluation| self.is_guided(evaluation, evaluations);
+        let follows = !evaluation.is_multiple_of(self.reuse_features as usize) && evaluation < evaluations;
+        // With the negative prompt there is twice as much of it.
+        follows && guided(evaluation) == guided(evaluation - 1)
     }
 
     /// The prompt that the text encoder gets.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{FloatDType, Tensor};
 use clarifier_model::shared::{PromptKeys, TimeShifts};
+use clarifier_model::unet::InnerFeatures;
 use clarifier_tile::Rect;
 
 use crate::models::Denoiser;
@@ -28,6 +29,8 @@ pub struct Computed {
     pub times: usize,
     /// What the ControlNet makes of a tile's hint.
     pub hints: usize,
+    /// What the inner levels make of a tile: all evaluations but those by the outermost alone.
+    pub whole: usize,
 }
 
 /// What the tiles of a redraw share.
@@ -38,6 +41,7 @@ pub(crate) struct Shared {
     time: Option<(f32, Both<TimeShifts>)>,
     hints: HashMap<Rect, Tensor<4>>,
     hint_bytes: u64,
+    inner: HashMap<Rect, InnerFeatures>,
     pub computed: Computed,
 }
 
@@ -98,6 +102,16 @@ impl Shared {
         let both = Arc::new((networks.unet.time(t, like), control));
         self.time = Some((t, both.clone()));
         both
+    }
+
+    /// What the inner levels made of the tile `rect` the last time that it was kept.
+    pub fn inner(&self, rect: Rect) -> Option<&InnerFeatures> {
+        self.inner.get(&rect)
+    }
+
+    /// Keep that.
+    pub fn keep_inner(&mut self, rect: Rect, features: InnerFeatures) {
+        self.inner.insert(rect, features);
     }
 
     /// What the ControlNet makes of the hint of the tile `rect`, which `read` gives. It is kept if there is

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use burn::tensor::DType;
 use clarifier_tile::{Rect, Size, TileWeights, Window};
 
+use crate::diffuse::Evaluation;
 use crate::event::{tell, tell_step};
 use crate::journal::Ledger;
 use crate::preview::StepPreview;
@@ -203,8 +204,13 @@ impl<'a> Steps<'a> {
     /// The noise of the tile at `place`.
     async fn noise(&self, step: usize, place: usize) -> Result<Vec<f32>, Error> {
         let (_, rect) = self.split.tiles(step)[place];
-        let guided = self.redraw.settings.is_guided(step, self.solver.evaluations());
-        let at = (self.solver.timestep(step), guided);
+        let (settings, evaluations) = (self.redraw.settings, self.solver.evaluations());
+        let at = Evaluation {
+            t: self.solver.timestep(step),
+            guided: settings.is_guided(step, evaluations),
+            reuses: settings.is_reusing(step, evaluations),
+            is_reused: settings.is_reusing(step + 1, evaluations),
+        };
         self.redraw.noise(self.diffusion, self.canvas, rect, at).await
     }
 
@@ -332,6 +338,10 @@ impl<'a> Steps<'a> {
         let told = tell_step(observe, (index, steps), preview);
         self.team.agree(told)?;
         self.is_kept = false;
+        // What the next evaluation reuses is not kept, so one that goes on begins before it.
+        if self.redraw.settings.is_reusing(index + 1, self.solver.evaluations()) {
+            return Ok(());
+        }
         if self.ledger.is_due(Phase::Diffuse, (self.done, self.total))? {
             self.save(index + 1, Vec::new())?;
         }

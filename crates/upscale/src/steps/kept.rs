@@ -66,8 +66,10 @@ impl Steps<'_> {
     /// After `rounds` of a step: keep what is done of it, if it is time.
     pub(super) fn keep(&mut self, step: &mut Step, rounds: usize) -> Result<(), Error> {
         let all = step.todo.iter().all(|todo| todo.len() <= rounds);
-        // After the last, the solver steps first. And what may have to be computed again is not kept.
-        if all || step.cut.is_some() && !self.team.is_alone() {
+        // After the last, the solver steps first. And what may have to be computed again is not kept, nor a part of what
+        // is reused later.
+        let is_reused = self.redraw.settings.reuse_features > 1;
+        if all || is_reused || step.cut.is_some() && !self.team.is_alone() {
             return Ok(());
         }
         if !self.ledger.is_due(Phase::Diffuse, (self.done, self.total))? {
