@@ -12,9 +12,9 @@ use crate::enlarging::whole_parts;
 use crate::event::{say, tell};
 use crate::frame::Frame;
 use crate::journal::{Ledger, Unit, Values};
-use crate::models::read;
 use crate::preview::StepPreview;
 use crate::statistics::{Shared, Statistics, norms};
+use crate::transfer::read;
 use crate::{Canvas, Diffusion, Error, Event, Observer, Phase, Team};
 
 /// Pixels of a latent, which [`crate::Models::load`] makes sure of.

@@ -9,10 +9,10 @@ use clarifier_tile::Rect;
 
 use crate::device::Backend;
 use crate::journal::Ledger;
-use crate::models::read;
 use crate::shared::Shared;
 use crate::steps::Steps;
 use crate::tiles::StepTiles;
+use crate::transfer::read;
 use crate::{Canvas, Conditioning, ControlMode, Diffusion, Error, Observer, Settings, Solver, Team};
 
 /// A canvas to be redrawn, and what it is redrawn under.

@@ -12,8 +12,8 @@ use crate::device::Backend;
 use crate::enlarge::{Enlarger, grid, to_rgb, together};
 use crate::event::{say, tell};
 use crate::journal::{Ledger, Unit};
-use crate::models::read;
 use crate::preview::StepPreview;
+use crate::transfer::read;
 use crate::{Error, Event, Models, Observer, Phase, Settings, Team};
 
 /// How a picture is enlarged.

@@ -1,20 +1,17 @@
 //! What a run is going to do and need, before any of it is done.
 
 use burn::tensor::DType;
-use clarifier_kernels::AttentionBudget;
 use clarifier_model::weight::Packing;
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
 use crate::autoencode::{FACTOR, latent_size};
-use crate::demand::Demand;
-use crate::device::{AdapterInfo, Backend};
+use crate::device::Backend;
+use crate::diffusion::precision;
 use crate::enlarge::Enlarger;
 use crate::journal::room;
-use crate::models::precision;
 use crate::pipeline::{enlarger_steps, source_size};
-use crate::shared::KEPT_HINTS;
-use crate::{HintSource, Seamless, Settings, Solver, StepNoise, stages};
+use crate::{HintSource, Machine, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
 #[derive(Debug, Clone, Serialize)]
@@ -40,69 +37,6 @@ pub struct Plan {
     /// Bytes of the largest tensor, which a GPU must be able to see as one buffer, and what it belongs to; an estimate.
     /// 0 without diffusion, whose tensors are the large ones.
     pub largest_tensor: (u64, Peak),
-}
-
-/// What a plan must know of the device that will do the work.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    /// One sentence for the user.
-    pub reason: String,
-    /// Whether it computes in f16.
-    pub half: bool,
-    /// How much memory attention may take for scores.
-    pub attention: AttentionBudget,
-    /// Bytes of the largest tensor that it can see; none for a processor.
-    pub max_tensor: Option<u64>,
-    /// Bytes that the weights of diffusion take on it.
-    pub weights: u64,
-    /// How weights that are computed with in f32 are kept.
-    pub packing: Packing,
-    /// Bytes of tiles' hints that may be kept for later steps.
-    pub hint_budget: u64,
-    /// What the networks of diffusion ask of it.
-    pub demand: Demand,
-}
-
-impl Machine {
-    /// A device that is not started yet: its name, whether it computes in f16, and for a GPU the bytes of the largest
-    /// tensor that it can see. Files are taken to be in f16, as are usual.
-    pub fn described(name: &str, half: bool, max_tensor: Option<u64>) -> Self {
-        let attention = max_tensor.map_or_else(AttentionBudget::default, AttentionBudget::for_buffer);
-        let weights = usual_weights(half, true);
-        Self {
-            reason: name.into(),
-            half,
-            attention,
-            max_tensor,
-            weights,
-            packing: Packing::Exact,
-            hint_budget: KEPT_HINTS,
-            demand: Demand::default(),
-        }
-    }
-}
-
-/// Bytes of the weights of SD 1.5 and a ControlNet from files in f16, as are usual.
-fn usual_weights(half: bool, packed: bool) -> u64 {
-    let (unet, other) = if packed { (UNET_WEIGHTS / 2, OTHER_PACKED) } else { (UNET_WEIGHTS, OTHER_WEIGHTS) };
-    other + if half { UNET_WEIGHTS / 2 } else { unet }
-}
-
-impl From<&Backend> for Machine {
-    fn from(backend: &Backend) -> Self {
-        let largest = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
-        let half = backend.dtype == DType::F16;
-        Self {
-            reason: backend.reason.clone(),
-            half,
-            weights: usual_weights(half, backend.packing != Packing::Never),
-            packing: backend.packing,
-            hint_budget: KEPT_HINTS,
-            demand: Demand::default(),
-            attention: backend.attention,
-            max_tensor: backend.adapter.as_ref().map(largest),
-        }
-    }
 }
 
 /// Make the tiles smaller that `peak` comes from, down to the smallest that still show the networks what
@@ -162,11 +96,6 @@ pub struct PlannedStage {
     pub work: [f64; 4],
 }
 
-/// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
-const UNET_WEIGHTS: u64 = 4_890_000_000;
-const OTHER_WEIGHTS: u64 = 820_000_000;
-/// The same packed, but for the table of tokens, which stays in f32 on the host.
-const OTHER_PACKED: u64 = 490_000_000;
 /// Bytes alive for each value of a latent of the canvas: itself, ε, the sum over tiles and the step's noise in f32, at
 /// most three of the solver's in f64.
 const BYTES_PER_CANVAS_VALUE: u64 = 4 * 4 + 3 * 8;
@@ -329,6 +258,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Demand;
 
     #[test]
     fn only_what_needs_most_shrinks_and_there_is_an_end_to_it() {

@@ -6,7 +6,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::Error;
 use crate::device::Backend;
-use crate::models::read;
+use crate::transfer::read;
 
 /// Channels and side of the convolution: those of SD 1.5's first level at 512 × 512 pixels.
 const CHANNELS: usize = 320;

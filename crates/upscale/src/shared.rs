@@ -9,7 +9,7 @@ use clarifier_model::shared::{PromptKeys, TimeShifts};
 use clarifier_model::unet::InnerFeatures;
 use clarifier_tile::Rect;
 
-use crate::models::Denoiser;
+use crate::diffusion::Denoiser;
 use crate::{Conditioning, ControlMode, Settings};
 
 /// Bytes of hints that are kept for later steps; those of further tiles are computed at each.

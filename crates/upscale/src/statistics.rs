@@ -13,7 +13,7 @@ use clarifier_tile::Size;
 
 use crate::autoencode::{dims, latent_size, tile_side};
 use crate::device::Backend;
-use crate::models::read;
+use crate::transfer::read;
 use crate::{Diffusion, Error, VaeStatistics};
 
 /// How many places the statistics are sampled at, in each direction.

@@ -5,7 +5,7 @@ use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::tokenizer::Chunk;
 
 use crate::Error;
-use crate::models::read;
+use crate::transfer::read;
 
 /// The embedding of `chunks` (at least one), one after the other.
 ///

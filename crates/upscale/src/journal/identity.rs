@@ -6,7 +6,7 @@ use clarifier_raster::Raster;
 use serde::Serialize;
 
 use super::{Journal, JournalError};
-use crate::models::precision;
+use crate::diffusion::precision;
 use crate::{Error, Job, Models, RecipeFile, Settings};
 
 /// What by its name, as the user would say it, and which.

@@ -34,7 +34,7 @@ pub use report::{AdapterReport, CaseResult, Report, Verdict};
 pub use table::{heading, table, text};
 
 use crate::Error;
-use crate::models::read;
+use crate::transfer::read;
 
 /// How much is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

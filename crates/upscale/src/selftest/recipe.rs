@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::formula;
 use crate::demand::Demand;
 use crate::device::Backend;
-use crate::models::Denoiser;
+use crate::diffusion::Denoiser;
 use crate::shared::KEPT_HINTS;
 use crate::{Diffusion, DiffusionPaths, Enlarger, Error, Job, Models, Settings, output_size, upscale};
 
