@@ -5,12 +5,19 @@ use std::fmt::{self, Display};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 use clarifier_kernels::{AttentionBudget, attention, conv2d, geglu, group_norm_silu, group_stats, linear};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::networks;
+use crate::block;
+
+/// Operations of UNet and ControlNet for a batch of two, a latent pixel at 64 × 64 (by torch's FlopCounterMode).
+const CFG_OPERATIONS: f64 = 2.1731e12 / 4096.0;
+/// Operations of the VAE's decoder, a latent pixel at 128 × 128 (by torch's FlopCounterMode).
+const VAE_OPERATIONS: f64 = 10.470e12 / 16384.0;
+/// Operations of RRDB-23, an input pixel (by torch's FlopCounterMode).
+const RRDB_OPERATIONS: f64 = 2.3497e12 / 65536.0;
 
 /// One piece of work, as the peers are told it too.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Case {
     Conv {
@@ -42,6 +49,12 @@ pub enum Case {
     Geglu {
         rows: usize,
         channels: usize,
+    },
+    /// A UNet of the first level alone, on a batch of two; sides in latents.
+    UnetLevel {
+        channels: usize,
+        h: usize,
+        w: usize,
     },
     /// UNet and ControlNet on a batch of two; sides in latents.
     CfgStep {
@@ -99,6 +112,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         Case::GroupNormSilu { batch: 2, channels: 1280, h: 16, w: 16 },
         Case::Geglu { rows: 8192, channels: 1280 },
         Case::Geglu { rows: 512, channels: 5120 },
+        Case::UnetLevel { channels: 320, h: 32, w: 32 },
     ];
     if !quick {
         cases.extend([
@@ -125,6 +139,9 @@ impl Display for Case {
                 write!(f, "group norm + SiLU {batch}×{channels}×{h}×{w}")
             }
             Self::Geglu { rows, channels } => write!(f, "GEGLU {rows}×{channels}"),
+            Self::UnetLevel { channels, h, w } => {
+                write!(f, "UNet of one level, CFG, {channels} channels, {h}×{w} latents")
+            }
             Self::CfgStep { h, w } => write!(f, "UNet + ControlNet, CFG, {h}×{w} latents"),
             Self::VaeDecode { h, w } => write!(f, "VAE decode to {}×{}", 8 * h, 8 * w),
             Self::Rrdb { h, w } => write!(f, "RRDB-23 on {h}×{w}"),
@@ -145,9 +162,10 @@ impl Case {
                 2.0 * product(&[batch, heads, queries, keys, d])
             }
             Self::GroupNormSilu { .. } | Self::Geglu { .. } => 0.0,
-            Self::CfgStep { h, w } => networks::CFG_OPERATIONS * (h * w) as f64,
-            Self::VaeDecode { h, w } => networks::VAE_OPERATIONS * (h * w) as f64,
-            Self::Rrdb { h, w } => networks::RRDB_OPERATIONS * (h * w) as f64,
+            Self::UnetLevel { channels, h, w } => block::operations(channels, h, w),
+            Self::CfgStep { h, w } => CFG_OPERATIONS * (h * w) as f64,
+            Self::VaeDecode { h, w } => VAE_OPERATIONS * (h * w) as f64,
+            Self::Rrdb { h, w } => RRDB_OPERATIONS * (h * w) as f64,
         }
     }
 
@@ -161,15 +179,15 @@ impl Case {
             Self::Attention { batch, heads, queries, keys, d } => batch * heads * 2 * (queries + keys) * d,
             Self::GroupNormSilu { batch, channels, h, w } => 2 * batch * channels * h * w,
             Self::Geglu { rows, channels } => 3 * rows * channels,
-            Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => 0,
+            Self::UnetLevel { .. } | Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => 0,
         };
         4.0 * values as f64
     }
 
-    /// The work on a device, ready to be run as often as wanted.
-    pub fn prepare(self, setting: &Setting) -> Box<dyn FnMut()> {
+    /// The work on a device, ready to be run as often as wanted; none of networks at their true sizes.
+    pub fn prepare(self, setting: &Setting) -> Option<Box<dyn FnMut()>> {
         let (device, budget) = (setting.device, setting.attention);
-        match self {
+        Some(match self {
             Self::Conv { batch, inputs, outputs, h, w, kernel } => {
                 let x = noise([batch, inputs, h, w], device);
                 let (weight, bias) =
@@ -202,10 +220,9 @@ impl Case {
                 let x: Tensor<3> = noise([1, rows, 2 * channels], device);
                 Box::new(move || drop(geglu(x.clone())))
             }
-            Self::CfgStep { h, w } => networks::cfg_step(h, w, device, budget),
-            Self::VaeDecode { h, w } => networks::vae_decode(h, w, device, budget),
-            Self::Rrdb { h, w } => networks::rrdb(h, w, device, budget),
-        }
+            Self::UnetLevel { channels, h, w } => block::prepare(channels, (h, w), setting),
+            Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => return None,
+        })
     }
 }
 

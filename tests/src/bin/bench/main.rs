@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: how fast each kernel and network is, what this device could do, and what PyTorch does beside it.
 
+mod block;
 mod cases;
 mod networks;
 mod peer;
+mod random;
 mod report;
 mod stock;
 mod usage;
@@ -116,7 +118,8 @@ fn main() {
                 backend.device.sync().expect("the device does its work");
             })
         };
-        let mut run = case.prepare(&setting);
+        let run = case.prepare(&setting).or_else(|| networks::prepare(case, &setting));
+        let mut run = run.expect("a kernel or a network");
         let most_bytes = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
         let most_bytes = backend.adapter.as_ref().map(most_bytes);
         let mut stock = most_bytes.and_then(|most| stock::prepare(case, &backend.device, most));

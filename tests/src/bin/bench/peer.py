@@ -46,6 +46,15 @@ def geglu(rows, channels):
     return run
 
 
+def unet_level(channels, h, w):
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel(block_out_channels=(channels,), layers_per_block=1, down_block_types=("CrossAttnDownBlock2D",),
+                                up_block_types=("CrossAttnUpBlock2D",), cross_attention_dim=768, attention_head_dim=8).eval()
+    x, text = torch.randn(2, 4, h, w), torch.randn(2, 77, 768)
+    return lambda: unet(x, 500, text)
+
+
 def cfg_step(h, w):
     from diffusers import ControlNetModel, UNet2DConditionModel
 
@@ -75,7 +84,7 @@ def rrdb(h, w):
     return lambda: network(x)
 
 
-CASES = {f.__name__: f for f in (conv, linear, attention, group_norm_silu, geglu, cfg_step, vae_decode, rrdb)}
+CASES = {f.__name__: f for f in (conv, linear, attention, group_norm_silu, geglu, unet_level, cfg_step, vae_decode, rrdb)}
 
 
 def peak() -> int:

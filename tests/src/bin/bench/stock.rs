@@ -55,6 +55,8 @@ pub fn prepare(case: Case, device: &Device, most_bytes: u64) -> Option<Box<dyn F
                 drop(x.clone().narrow(2, 0, channels) * gate);
             })
         }
-        Case::CfgStep { .. } | Case::VaeDecode { .. } | Case::Rrdb { .. } => return None,
+        Case::UnetLevel { .. } | Case::CfgStep { .. } | Case::VaeDecode { .. } | Case::Rrdb { .. } => {
+            return None;
+        }
     })
 }
