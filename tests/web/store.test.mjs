@@ -177,7 +177,12 @@ withStore(
     const found = await page.evaluate(async () => [await download("big"), await look("big")]);
     assert.deepEqual(found, ["here", { name: "big.safetensors", size: BIG, sha256: sha256(big), part: null }]);
     const starts = hub.asked.map(({ start }) => start);
-    assert.deepEqual(starts, [0, 10 << 20, 42 << 20, 43 << 20]);
+    // Of what was sent last before a cut, a busy browser may lose some: it goes on from what has arrived.
+    const [, second, third, fourth] = starts;
+    assert.equal(starts.length, 4);
+    assert.ok(second > 5 << 20 && second <= 10 << 20, `${starts}`);
+    assert.equal(third, second + (32 << 20));
+    assert.ok(fourth >= third && fourth <= third + (1 << 20), `${starts}`);
     const sent = hub.asked.slice(0, 3).map(({ start, sent }) => [start, sent]);
     assert.deepEqual(sent[0], [0, 10 << 20], "nothing is asked for twice");
   },

@@ -1,0 +1,151 @@
+// The benchmark's kernels in a browser, ours beside onnxruntime-web's WebGPU backend, turn by turn in one page:
+//
+//   node tests/web/bench.mjs [--only TEXT] [--rounds N] [--json FILE] [--real]
+//
+// The GPU is SwiftShader unless `--real`. onnxruntime-web is downloaded from npm into the user's cache folder.
+import { execFileSync } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+import { CHROMIUM, launch } from "./browser.mjs";
+import { root } from "./native.mjs";
+import { serve } from "./server.mjs";
+
+const ORT = "1.30.0";
+const { values: wanted } = parseArgs({
+  options: {
+    only: { type: "string", default: "" },
+    rounds: { type: "string", default: "3" },
+    json: { type: "string" },
+    real: { type: "boolean", default: false },
+  },
+});
+const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+const target = process.env.CARGO_TARGET_DIR ?? process.env.CLARIFIER_TARGET_DIR ?? join(cache, "clarifier/target");
+const place = join(cache, "clarifier/web-bench");
+
+function build() {
+  const tool = (...args) =>
+    execFileSync(join(root, "scripts/web-toolchain.sh"), ["run", ...args], {
+      cwd: root,
+      stdio: "inherit",
+      env: { ...process.env, CARGO_TARGET_DIR: target },
+    });
+  tool(
+    ...["cargo", "build", "--profile", "web", "--locked", "--package", "clarifier-web-bench"],
+    ...["--target", "wasm32-unknown-unknown"],
+  );
+  const built = join(target, "wasm32-unknown-unknown/web/clarifier_web_bench.wasm");
+  tool("wasm-bindgen", "--target", "web", "--out-dir", join(place, "ours"), built);
+  execFileSync("npm", ["install", "--prefix", place, "--no-audit", "--no-fund", "--silent", `onnxruntime-web@${ORT}`]);
+}
+
+/** In the page: make both, and hand out what measures a case. */
+async function prepare() {
+  const [{ default: init, Bench }, { modelOf }, ort] = await Promise.all([
+    import("/ours/clarifier_web_bench.js"),
+    import("/tests/onnx.mjs"),
+    import("/ort/ort.webgpu.bundle.min.mjs"),
+  ]);
+  await init();
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  const bench = await Bench.open();
+  const timed = async (work) => {
+    const begun = performance.now();
+    await work();
+    return (performance.now() - begun) / 1000;
+  };
+
+  async function theirs(wanted) {
+    const { model, inputs, output } = modelOf(wanted);
+    const session = await ort.InferenceSession.create(model, {
+      executionProviders: ["webgpu"],
+      preferredOutputLocation: "gpu-buffer",
+    });
+    const device = await ort.env.webgpu.device;
+    const feeds = Object.fromEntries(
+      inputs.map(({ name, dims }) => {
+        const values = Float32Array.from({ length: dims.reduce((a, b) => a * b) }, (_, i) => Math.sin(i));
+        const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+        const buffer = device.createBuffer({ size: Math.ceil(values.byteLength / 16) * 16, usage });
+        device.queue.writeBuffer(buffer, 0, values);
+        return [name, ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims })];
+      }),
+    );
+    const run = async () => {
+      const made = await session.run(feeds);
+      await device.queue.onSubmittedWorkDone();
+      made[output].dispose();
+    };
+    const end = async () => {
+      await session.release();
+      for (const feed of Object.values(feeds)) feed.gpuBuffer.destroy();
+    };
+    return { run, end };
+  }
+
+  globalThis.device = bench.device();
+  globalThis.cases = () => {
+    const all = Bench.cases();
+    return all.flatMap((name, i) =>
+      i % 2 ? [] : [{ name, case: JSON.parse(all[i + 1]), operations: Bench.operations(all[i + 1]) }],
+    );
+  };
+  globalThis.measure = async (wanted, rounds) => {
+    bench.prepare(JSON.stringify(wanted));
+    const peer = await theirs(wanted);
+    const [ours, others] = [[], []];
+    // The first time shaders are compiled: it is told apart.
+    for (let round = 0; round <= rounds; round++) {
+      ours.push(await timed(() => bench.run()));
+      others.push(await timed(peer.run));
+    }
+    await peer.end();
+    return { ours, theirs: others };
+  };
+}
+
+build();
+await mkdir(place, { recursive: true });
+await writeFile(join(place, "index.html"), "<!doctype html><title>Benchmark</title>");
+const server = await serve({
+  "/": place,
+  "/tests/": join(root, "tests/web"),
+  "/ort/": join(place, "node_modules/onnxruntime-web/dist"),
+});
+const browser = wanted.real
+  ? await chromium.launch({ executablePath: CHROMIUM, headless: false, args: ["--enable-unsafe-webgpu"] })
+  : await launch({ gpu: true });
+const rows = [];
+try {
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => console.error(error.message));
+  await page.goto(server.origin);
+  await page.evaluate(prepare);
+  const device = await page.evaluate(() => globalThis.device);
+  console.log(`${device}; onnxruntime-web ${ORT}\n`);
+  console.log(
+    "| case | ours, ms | GFLOP/s | onnxruntime-web, ms | GFLOP/s | times as fast | first run, ours, s | theirs, s |",
+  );
+  console.log("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+  for (const { name, case: one, operations } of await page.evaluate(() => cases())) {
+    if (!name.includes(wanted.only)) continue;
+    const found = await page.evaluate(([one, rounds]) => measure(one, rounds), [one, Number(wanted.rounds)]);
+    const best = ({ [0]: first, ...rest }) => [first, Math.min(...Object.values(rest))];
+    const [[oursFirst, ours], [theirsFirst, theirs]] = [best(found.ours), best(found.theirs)];
+    const rate = (seconds) => (operations ? (operations / seconds / 1e9).toFixed(1) : "–");
+    const cells = [
+      ...[(ours * 1e3).toFixed(1), rate(ours), (theirs * 1e3).toFixed(1), rate(theirs), (theirs / ours).toFixed(2)],
+      ...[oursFirst.toFixed(2), theirsFirst.toFixed(2)],
+    ];
+    console.log(`| ${name} | ${cells.join(" | ")} |`);
+    rows.push({ name, case: one, operations, ...found });
+  }
+  if (wanted.json) await writeFile(wanted.json, JSON.stringify({ device, ort: ORT, rows }, null, 2));
+} finally {
+  await browser.close();
+  server.close();
+}
