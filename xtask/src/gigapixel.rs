@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 const HELP: &str = "\
 cargo xtask gigapixel [--sides 8192,16384,32768] [--factor 4] [--folder DIR] [--program FILE] [--keep]
-                      [-- OPTION...]
+                      [--tolerance 4] [-- OPTION...]
 
 Renders a picture, enlarges it by the factor to squares of these sides, and prints a table. OPTIONs are the program's, such
-as `--upscaler lite --no-diffusion` (the default) or `--checkpoint … --controlnet …`. Needs about 14 bytes of disk for each
+as `--upscaler lite --no-diffusion` (the default) or `--checkpoint … --controlnet …`. Parts are compared with the scene, whose means they
+should have within the tolerance, in levels; random networks' noise is cut off at black and white, and wants 16. Needs about 14 bytes of disk for each
 pixel of the largest result, tiffinfo (Debian: libtiff-tools) and vips (libvips-tools).";
 /// How often the kernel is asked.
 const EVERY: Duration = Duration::from_millis(20);
@@ -22,8 +23,8 @@ const EVERY: Duration = Duration::from_millis(20);
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Side of a part that is compared, in pixels of the result.
 const PART: u32 = 512;
-/// How far the mean of a part may be from the scene's, in levels of 256: enlarging changes no brightness, and diffusion's is
-/// held by the colour lock.
+/// How far the mean of a part may be from the scene's unless the user says, in levels of 256: enlarging changes no brightness, and
+/// diffusion's is held by the colour lock.
 const TOLERANCE: f64 = 4.0;
 
 /// What is asked for.
@@ -34,6 +35,7 @@ struct Request {
     /// A program that is there already, in place of one that is built.
     program: Option<PathBuf>,
     keep: bool,
+    tolerance: f64,
     options: Vec<String>,
 }
 
@@ -45,6 +47,7 @@ impl Request {
             folder: std::env::temp_dir().join("clarifier-gigapixel"),
             program: None,
             keep: false,
+            tolerance: TOLERANCE,
             options: ["--upscaler", "lite", "--no-diffusion"].map(String::from).to_vec(),
         };
         let mut arguments = arguments.iter();
@@ -58,6 +61,7 @@ impl Request {
                 "--folder" => request.folder = arguments.next()?.into(),
                 "--program" => request.program = Some(arguments.next()?.into()),
                 "--keep" => request.keep = true,
+                "--tolerance" => request.tolerance = arguments.next()?.parse().ok()?,
                 "--" => {
                     request.options = arguments.by_ref().cloned().collect();
                 }
@@ -230,7 +234,7 @@ fn compare(request: &Request, result: &Path, side: u32) -> io::Result<f64> {
         worst = sums.iter().fold(worst, |worst, sum| worst.max((sum / f64::from(PART * PART)).abs()));
     }
     fs::remove_file(part)?;
-    if worst > TOLERANCE {
+    if worst > request.tolerance {
         return Err(io::Error::other(format!("a part of it is {worst:.1} levels from the scene")));
     }
     Ok(worst)
