@@ -108,8 +108,8 @@ async function prepare() {
   };
 }
 
-build();
 await mkdir(place, { recursive: true });
+build();
 await writeFile(join(place, "index.html"), "<!doctype html><title>Benchmark</title>");
 const server = await serve({
   "/": place,

@@ -128,6 +128,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     crops, pick = dict(np.load(args.crops)), random.Random(0)
+    metric = lpips_alex.load(args.lpips).requires_grad_(False)
     vae = autoencoder().eval().requires_grad_(False)
     averaged = torch.load(args.vae, weights_only=True)["average"]
     vae.load_state_dict({name.removeprefix("vae."): value for name, value in averaged.items()})
@@ -202,7 +203,6 @@ def main() -> None:
     held = {name: factor * torch.from_numpy(value[:HELD_BACK:4]).float() for name, value in latents.items()}
     truth, hint = unit(crops["true"][:HELD_BACK:4]), torch.from_numpy(crops["guess"][:HELD_BACK:4]).float() / 255
     pair = tokens_of([SOFT[0], SHARP[0]])
-    metric = lpips_alex.load(args.lpips).requires_grad_(False)
     # Six steps from training's timestep 350.
     start = [float(sigma_of[int(350 * (1 - i / 6))]) for i in range(6)]
 

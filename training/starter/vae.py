@@ -51,6 +51,7 @@ def main() -> None:
     # Guesses are what will be encoded.
     pictures = [crops["true"], crops["guess"]]
     held = unit(pictures[0][:HELD_BACK])
+
     def batch() -> torch.Tensor:
         side, count = pick.choice(SIDES)
         source = pictures[0] if pick.random() < 0.75 else pictures[1]

@@ -97,7 +97,7 @@ impl UNet {
         prompt: &PromptKeys,
         control: Option<Residuals>,
     ) -> Tensor<4> {
-        self.evaluate(x, time, prompt, control, None)
+        self.evaluate(x, time, prompt, control, false).0
     }
 
     /// The same, and what [`Self::forward_reusing`] takes.
@@ -108,9 +108,8 @@ impl UNet {
         prompt: &PromptKeys,
         control: Option<Residuals>,
     ) -> (Tensor<4>, InnerFeatures) {
-        let mut kept = None;
-        let noise = self.evaluate(x, time, prompt, control, Some(&mut kept));
-        (noise, kept.expect("an evaluation gives them"))
+        let (noise, kept) = self.evaluate(x, time, prompt, control, true);
+        (noise, kept.expect("they were asked for"))
     }
 
     /// The noise in `x` by the outermost level alone, on what the inner ones made of another latent: of the same picture, say, a
@@ -144,12 +143,13 @@ impl UNet {
         time: &TimeShifts,
         prompt: &PromptKeys,
         control: Option<Residuals>,
-        kept: Option<&mut Option<InnerFeatures>>,
-    ) -> Tensor<4> {
+        keep: bool,
+    ) -> (Tensor<4>, Option<InnerFeatures>) {
         let given = &mut Given::new(time, prompt);
         let DownOutput { mut skips, mid: mut x } = self.down.forward(x, None, given);
         let (last, inner) = self.split();
-        let outer = if kept.is_some() { last.resnets.len() } else { 0 };
+        // What is held is copied where a layer would have worked in place, so nothing is unless it is asked for.
+        let outer = if keep { last.resnets.len() } else { 0 };
         let mut added = Vec::new();
         if let Some(Residuals { down, mid }) = control {
             added.extend(down.iter().take(outer).cloned());
@@ -159,11 +159,9 @@ impl UNet {
         for block in inner {
             x = block.forward(x, &mut skips, given);
         }
-        if let Some(kept) = kept {
-            *kept = Some(InnerFeatures { x: x.clone(), control: added });
-        }
+        let kept = keep.then(|| InnerFeatures { x: x.clone(), control: added });
         let x = last.forward(x, &mut skips, given);
-        self.head(x)
+        (self.head(x), kept)
     }
 
     fn head(&self, x: Tensor<4>) -> Tensor<4> {

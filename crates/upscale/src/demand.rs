@@ -92,9 +92,8 @@ impl Demand {
             each(unet).filter(|part| part.is_outermost()).map(|part| work(&part)).sum()
         };
         let share = |work: fn(&Part) -> f64| outer(work) / total(work).max(1.0);
-        let last = (0..).take_while(|i| has(unet, &format!("up_blocks.{i}."))).count() - 1;
-        let layers =
-            (0..).take_while(|i| has(unet, &format!("up_blocks.{last}.resnets.{i}."))).count() as u64;
+        let last = count(unet, "up_blocks.").saturating_sub(1);
+        let layers = count(unet, &format!("up_blocks.{last}.resnets.")) as u64;
         let half_of_vae = |half: &str| -> f64 {
             each(vae).filter(|part| part.name.starts_with(half)).map(|part| part.work()).sum()
         };
@@ -159,7 +158,7 @@ impl Part<'_> {
 fn each(file: &dyn TensorFile) -> impl Iterator<Item = Part<'_>> {
     const ONCE: [&str; 6] =
         ["time_emb", "attn2.to_k", "attn2.to_v", "controlnet_cond", "controlnet_down", "controlnet_mid"];
-    let last = (0..).take_while(|i| has(file, &format!("down_blocks.{i}."))).count() as i32 - 1;
+    let last = count(file, "down_blocks.") as i32 - 1;
     let counts = |name: &str, axes: usize| axes > 1 && !ONCE.iter().any(|once| name.contains(once));
     file.tensors().iter().filter(move |(name, info)| counts(name, info.shape.len())).map(
         move |(name, info)| Part {
@@ -172,8 +171,10 @@ fn each(file: &dyn TensorFile) -> impl Iterator<Item = Part<'_>> {
     )
 }
 
-fn has(file: &dyn TensorFile, part: &str) -> bool {
-    file.tensors().keys().any(|name| name.contains(part))
+/// How many entries a list of the network has, of which names say `list` and the number.
+fn count(file: &dyn TensorFile, list: &str) -> usize {
+    let has = |i: &usize| file.tensors().keys().any(|name| name.contains(&format!("{list}{i}.")));
+    (0..).take_while(has).count()
 }
 
 /// How often sides are halved where the weight `name` is applied, in a network of `last + 1` levels.

@@ -45,6 +45,13 @@ pub(crate) struct Evaluation {
     pub is_reused: bool,
 }
 
+impl Evaluation {
+    /// How many prompts it is under: the batch.
+    fn prompts(&self) -> usize {
+        if self.guided { 2 } else { 1 }
+    }
+}
+
 impl Redraw<'_> {
     /// Redraw the latents in `canvas`, which already have the noise of `solver`'s first evaluation. Only those
     /// in `needed` are sure to be right.
@@ -94,25 +101,24 @@ impl Redraw<'_> {
         let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let networks = diffusion.denoiser();
         let place = conditioning.place_of(frame, tiles.numbered(), rect);
-        let Evaluation { t, guided, reuses, is_reused } = at;
         let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], diffusion.dtype);
         let eps: Tensor<4> = {
             let mut shared = diffusion.shared.borrow_mut();
-            let prompt = shared.prompt(networks, conditioning, (place, guided), settings);
-            let time = shared.time(networks, t, &x, settings);
-            let input = x.clone().repeat_dim(0, if guided { 2 } else { 1 });
-            let inner = shared.inner(rect).filter(|_| reuses);
+            let prompt = shared.prompt(networks, conditioning, (place, at.guided), settings);
+            let time = shared.time(networks, at.t, &x, settings);
+            let input = x.clone().repeat_dim(0, at.prompts());
+            let inner = shared.inner(rect).filter(|_| at.reuses);
             if let Some(inner) = inner {
                 networks.unet.forward_reusing(input, &time.0, &prompt.0, inner)
             } else {
                 shared.computed.whole += 1;
                 let control = match (&time.1, &prompt.1) {
                     (Some(time), Some(prompt)) => {
-                        Some(self.control(diffusion, &mut shared, (rect, x, guided), (time, prompt))?)
+                        Some(self.control(diffusion, &mut shared, (rect, x, &at), (time, prompt))?)
                     }
                     _ => None,
                 };
-                if is_reused {
+                if at.is_reused {
                     let (eps, inner) = networks.unet.forward_keeping(input, &time.0, &prompt.0, control);
                     shared.keep_inner(rect, inner);
                     eps
@@ -122,19 +128,20 @@ impl Redraw<'_> {
             }
         };
         let mut values = read(eps).await?;
-        if guided {
+        if at.guided {
             let (negative, positive) = values.split_at(canvas.channels * h * w);
             let scale = settings.condition_scale as f32;
             values = negative.iter().zip(positive).map(|(u, c)| u + scale * (c - u)).collect();
         }
         Ok(values)
     }
+
     /// What holds the tile `rect`, whose latents are `x`, to the picture.
     fn control(
         &self,
         diffusion: &Diffusion,
         shared: &mut Shared,
-        (rect, x, guided): (Rect, Tensor<4>, bool),
+        (rect, x, at): (Rect, Tensor<4>, &Evaluation),
         (time, prompt): (&TimeShifts, &PromptKeys),
     ) -> Result<Residuals, Error> {
         let settings = self.settings;
@@ -151,12 +158,11 @@ impl Redraw<'_> {
         // Tiles that move do not come again.
         let budget = if settings.tile_jitter { 0 } else { diffusion.hint_budget };
         let hint = shared.hint(networks, rect, budget, read)?;
-        let prompt_only = guided && settings.control_mode == ControlMode::Controlnet;
+        let prompt_only = at.guided && settings.control_mode == ControlMode::Controlnet;
         let residuals = if prompt_only {
             networks.controlnet.forward_with(x, hint, time, prompt).after_nothing()
         } else {
-            let batch = if guided { 2 } else { 1 };
-            networks.controlnet.forward_with(x.repeat_dim(0, batch), hint, time, prompt)
+            networks.controlnet.forward_with(x.repeat_dim(0, at.prompts()), hint, time, prompt)
         };
         Ok(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
     }

@@ -13,6 +13,7 @@ const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
 /// The same packed, but for the table of tokens, which stays in f32 on the host.
 const OTHER_PACKED: u64 = 490_000_000;
+
 /// The device, and what the networks ask of it.
 #[derive(Debug, Clone)]
 pub struct Machine {

@@ -50,7 +50,7 @@ pub struct Settings {
     /// The share of the steps after which it does no more; likewise.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub guidance_end: f64,
-    /// In how many evaluations of the networks in a row the inner levels' work is done once: 1 in each, 2 or 3 save half or more of the time and cost some detail.
+    /// In how many evaluations of the networks in a row the inner levels' work is done once: 1 in each; 2 saves about a third of the time, 3 a little more, and both cost some detail.
     #[schemars(range(min = 1, max = 10))]
     pub reuse_features: u32,
     /// Width of a tile in latents, 8 pixels each ("fractality": small tiles invent more).

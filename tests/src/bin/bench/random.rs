@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clarifier_model::files::{FileError, TensorFile, TensorInfo};
+use rayon::prelude::*;
 
 /// Tensors of numbers as small as their layer wants them.
 pub struct Random(BTreeMap<String, TensorInfo>);
@@ -33,6 +34,6 @@ impl TensorFile for Random {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
             ((mixed >> 40) as f32 / (1 << 23) as f32 - 1.0) * bound
         };
-        Ok((0..count).map(value).collect())
+        Ok((0..count).into_par_iter().map(value).collect())
     }
 }
