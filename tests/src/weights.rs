@@ -87,3 +87,13 @@ pub fn write_safetensors_with(path: &Path, entries: &[Entry], stored: Stored, me
     }
     file.flush().unwrap();
 }
+
+/// Write a safetensors file of one tensor.
+pub fn write_tensor(path: &Path, name: &str, shape: &[usize], values: &[f32]) {
+    let header = json!({ name: { "dtype": "F32", "shape": shape, "data_offsets": [0, 4 * values.len()] } })
+        .to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    std::fs::write(path, bytes).unwrap();
+}

@@ -58,7 +58,7 @@ pub fn journal(folder: &CrashFolder, interval: u64) -> Journal {
 /// What is run.
 pub struct Case {
     pub name: &'static str,
-    input: Raster,
+    pub input: Raster,
     settings: Settings,
     pub job: Job,
     pub upscaler: UpscalerChoice,
@@ -66,7 +66,7 @@ pub struct Case {
 }
 
 impl Case {
-    fn new(name: &'static str, settings: Settings) -> Self {
+    pub fn new(name: &'static str, settings: Settings) -> Self {
         let input = picture(Size::new(44, 30), Channels::Rgb);
         let (upscaler, job) = (UpscalerChoice::Lanczos, Job::new(7));
         Self { name, input, settings, job, upscaler, diffusion: true }

@@ -16,4 +16,5 @@ mod plan;
 mod prompts;
 mod recipe;
 mod shared;
+mod starter;
 mod team;

@@ -22,16 +22,21 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/fixtures"))
 from tokens import clip_tokenizer  # noqa: E402
 
 import lpips_alex
+import straight
 from common import Training, mixed, psnr, unit
 from networks import autoencoder, controlnet, text_encoder, unet
 
 HELD_BACK = 32
+CROPS = 2000
+"""Of the first that many. Parts of them are drawn; more would take longer to encode than they are worth."""
 RATE = 0.01
 """Of the matrices."""
 BATCH = 16
 SIDE = 24
 """Latents of a part's side; crops have 32."""
 STEPS = 1000
+HINT = 75.0
+"""Seconds for what the ControlNet sees of a hint at first."""
 SHIFTED = 0.75
 """Share of the examples that start from the guess."""
 SOFTNESS = 0.15
@@ -41,9 +46,9 @@ SHARP = ["masterpiece, best quality, highres", "best quality", "highres", "sharp
 SOFT = ["worst quality, low quality, normal quality", "low quality", "worst quality", "soft", "softer", "blurry", "smooth",
         "out of focus", "normal quality", "soft, smooth, blurry", "low resolution"]
 SUBJECTS = ["", "", "", "a photograph", "a landscape", "a building", "an animal", "a portrait", "a picture"]
-PICTURE_FROM = 0.6
+PICTURE_FROM = 0.4
 """From this share of the training on, what is predicted of some sharp examples is decoded too and compared as a picture."""
-PICTURES = 3
+PICTURES = 4
 """As many of a batch."""
 PICTURE_SIDE = 12
 """Latents of their parts' sides."""
@@ -69,13 +74,15 @@ def blurred(picture: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def encode(vae: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
-    return vae.encode(unit(np.stack(pictures))).latent_dist.mode().half().numpy()
+    with mixed():
+        latents = vae.encode(unit(np.stack(pictures)).to(memory_format=torch.channels_last)).latent_dist.mode()
+    return latents.half().numpy()
 
 
 def latents_of(vae: nn.Module, crops, path: Path) -> dict[str, np.ndarray]:
-    """True, soft and guessed latents of all crops; made once."""
+    """True, soft and guessed latents; made once."""
     if not path.exists():
-        true, guess = crops["true"], crops["guess"]
+        true, guess = crops["true"][:CROPS], crops["guess"][:CROPS]
         found: dict[str, list] = {"true": [], "soft": [], "guess": []}
         for first in range(0, len(true), 8):
             part = list(true[first : first + 8])
@@ -139,7 +146,18 @@ def main() -> None:
     tokenizer = clip_tokenizer()
     tokens_of = lambda texts: tokenizer(texts, padding="max_length", max_length=77, truncation=True,
                                         return_tensors="pt").input_ids
-    networks = Networks().to(memory_format=torch.channels_last)
+    networks = Networks()
+    if not args.state.exists():
+
+        def hints() -> tuple[torch.Tensor, torch.Tensor]:
+            some = [pick.randrange(HELD_BACK, len(latents["guess"])) for _ in range(4)]
+            found = torch.from_numpy(latents["guess"][some]).float()
+            return torch.from_numpy(crops["guess"][some]).float() / 255, factor * found
+
+        straight.teach_hint(networks["control"].controlnet_cond_embedding, hints, HINT)
+        low, high = SCALES
+        straight.straighten(networks["unet"], networks["control"], 0.5 * (low + high) * DECAY**8)
+    networks.to(memory_format=torch.channels_last)
     training = Training(networks, {"matrices": RATE, "rest": 1e-3}, args.minutes, args.state)
     table = alphas()
     sigma_of = ((1 - table) / table).sqrt().float()

@@ -8,11 +8,11 @@ use clap::ArgMatches;
 use clarifier_raster::{Chroma, Depth, Format};
 use clarifier_tile::{Rect, Size};
 use clarifier_upscale::device::{DeviceChoice, Precision};
-use clarifier_upscale::{DiffusionPaths, Recipe, Settings, TilePrompts, UpscalerChoice};
+use clarifier_upscale::{Recipe, Settings, TilePrompts, UpscalerChoice};
 
 use crate::adapters::Adapters;
 use crate::names::Pattern;
-use crate::recipe;
+use crate::{recipe, starter};
 
 /// One call of `clarifier upscale`.
 pub struct Request {
@@ -214,8 +214,7 @@ impl Files {
     fn repeat(&mut self, recipe: &Recipe, diffusion: bool) -> Result<(), String> {
         let models = &recipe.models;
         // A folder with both, named by the user, is one thing.
-        let beside =
-            self.checkpoint.as_ref().is_some_and(|path| DiffusionPaths::has_controlnet(&path.into()));
+        let beside = self.checkpoint.as_ref().is_some_and(|path| starter::has_controlnet(path));
         let one_folder = models.controlnet == models.checkpoint
             || models.controlnet.as_ref().map(|file| &file.name)
                 == models.checkpoint.as_ref().map(|file| &file.name);

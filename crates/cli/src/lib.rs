@@ -19,6 +19,7 @@ mod run;
 mod scratch;
 mod selftest;
 mod space;
+mod starter;
 mod status;
 mod store;
 mod summary;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clarifier_raster::StoreKind;
 use clarifier_upscale::{Preset, Recipe, RecipeFile, RecipeModels};
 
-use crate::store;
+use crate::{starter, store};
 
 /// A preset built in, or a file of the user's.
 pub fn preset(name: &str) -> Result<Preset, String> {
@@ -40,6 +40,9 @@ pub fn recipe(path: &Path) -> Result<Recipe, String> {
 
 /// A file of a recipe, on this machine: in the store, or in the folder that one is in.
 pub fn find(file: &RecipeFile, option: &str) -> Result<PathBuf, String> {
+    if file.name == starter::NAME {
+        return Ok(starter::NAME.into());
+    }
     let here = PathBuf::from(&file.name);
     let found = store::by_file_name(&file.name).or_else(|| here.exists().then_some(here));
     found.ok_or_else(|| {

@@ -1,6 +1,5 @@
 //! `clarifier upscale`.
 
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +8,7 @@ use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
 use clarifier_upscale::device::{Backend, choose_among};
 use clarifier_upscale::{
-    Demand, Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice,
+    Demand, Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice, lora_tags,
 };
 
 use crate::batch::{Item, Known, check, of_others};
@@ -21,7 +20,7 @@ use crate::progress::{Progress, Style, print_json, warn};
 use crate::summary::Summary;
 use crate::unfinished::Unfinished;
 use crate::work_dir::WorkDir;
-use crate::{Outcome, recipe, store};
+use crate::{Outcome, recipe, starter, store};
 
 /// Enlarge every input; one that fails does not stop the others.
 pub fn upscale(mut request: Request, place: &Place) -> Result<Outcome> {
@@ -103,18 +102,19 @@ fn all(
         work.log(&format!("device: {}", backend.reason));
     }
     let paths = place.agree(diffusion_paths(request))?;
-    if request.diffusion && paths.is_none() {
-        let note =
-            "no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them";
+    let with_starter = paths.as_ref().is_some_and(|paths| paths.checkpoint == starter::source());
+    if with_starter && request.checkpoint.is_none() {
+        let note = "redrawing with the small starter set that is built in; `clarifier models pull` downloads SD 1.5, --no-diffusion only enlarges";
         match style {
             Style::Json => print_json(&Event::Warning { message: note.into() }),
             _ => say(note),
         }
     }
-    let notes = if paths.is_some() {
-        request.adapters.notes(&request.settings, &request.tile_prompts)
-    } else {
-        Vec::new()
+    // What names files of SD 1.5's is of no use to the starter set.
+    let adapted = paths.is_some() && !with_starter;
+    let notes = match adapted {
+        true => request.adapters.notes(&request.settings, &request.tile_prompts),
+        false => Vec::new(),
     };
     for message in notes {
         match style {
@@ -133,7 +133,7 @@ fn all(
         }
     }
     for missing in request.adapters.missing(&request.settings, &request.tile_prompts) {
-        if paths.is_some() {
+        if adapted {
             warn(style, &missing);
         }
     }
@@ -245,16 +245,13 @@ fn alike(backend: &Backend, place: &Place, style: Style) -> Result<()> {
     Ok(())
 }
 
-/// Where the diffusion networks are: as the user says, else the store's. None if it is not wanted, or
-/// if the store lacks them and none was named.
+/// Where the diffusion networks are: as the user says, else the store's, else those built in. None if
+/// diffusion is not wanted.
 fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     if !request.diffusion {
         return Ok(None);
     }
-    let named = request.checkpoint.is_some()
-        || request.controlnet.is_some()
-        || request.vae.is_some()
-        || request.adapters.any();
+    let named = request.controlnet.is_some() || request.vae.is_some() || request.adapters.any();
     let checkpoint = request
         .checkpoint
         .clone()
@@ -263,34 +260,38 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     let controlnet = request
         .controlnet
         .clone()
-        .or_else(|| beside(request.checkpoint.as_deref()))
+        .or_else(|| checkpoint.clone().filter(|path| starter::has_controlnet(path)))
         .or_else(|| store::find("controlnet-tile"));
-    match (checkpoint, controlnet) {
-        (Some(checkpoint), Some(controlnet)) => {
-            let (loras, embeddings) = (
-                request.adapters.loras(&request.settings, &request.tile_prompts)?,
-                request.adapters.embeddings(&request.settings, &request.tile_prompts)?,
-            );
-            Ok(Some(DiffusionPaths {
-                checkpoint: checkpoint.into(),
-                controlnet: controlnet.into(),
-                vae: request.vae.clone().map(Into::into),
-                loras,
-                embeddings: embeddings.into_iter().map(Into::into).collect(),
-            }))
-        }
+    let (checkpoint, controlnet) = match (checkpoint, controlnet) {
+        (Some(checkpoint), Some(controlnet)) => (checkpoint, controlnet),
         (None, _) if named => {
             bail!("there is no checkpoint: give --checkpoint, or download one with `clarifier models pull`")
         }
-        (_, None) if named => bail!(
+        (Some(_), None) if named || request.checkpoint.is_some() => bail!(
             "there is no Tile ControlNet: give --controlnet, or download it with `clarifier models pull`"
         ),
-        _ => Ok(None),
-    }
-}
-
-/// A diffusers folder may have its ControlNet in it, and a set in one file has.
-fn beside(checkpoint: Option<&Path>) -> Option<PathBuf> {
-    let checkpoint = checkpoint?;
-    DiffusionPaths::has_controlnet(&checkpoint.into()).then(|| checkpoint.to_owned())
+        _ => (starter::NAME.into(), starter::NAME.into()),
+    };
+    // What is SD 1.5's does not fit the set, so what presets and the store would add is left out.
+    let (loras, embeddings) = match starter::is_meant(&checkpoint) {
+        false => (
+            request.adapters.loras(&request.settings, &request.tile_prompts)?,
+            request.adapters.embeddings(&request.settings, &request.tile_prompts)?,
+        ),
+        true if request.adapters.any()
+            || !lora_tags(&request.settings, &request.tile_prompts)?.is_empty() =>
+        {
+            bail!(
+                "LoRAs and embeddings are made for SD 1.5 and do not fit the starter set: leave them out, or give --checkpoint"
+            )
+        }
+        true => (Vec::new(), Vec::new()),
+    };
+    Ok(Some(DiffusionPaths {
+        checkpoint: starter::or_file(checkpoint),
+        controlnet: starter::or_file(controlnet),
+        vae: request.vae.clone().map(Into::into),
+        loras,
+        embeddings: embeddings.into_iter().map(Into::into).collect(),
+    }))
 }

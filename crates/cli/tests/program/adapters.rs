@@ -31,4 +31,13 @@ fn names_that_mean_nothing_are_said_with_those_that_do() {
     // Without diffusion models a LoRA is not passed over in silence.
     let output = clarifier(home.path(), &["upscale", "cat.png", "--lora", "good.safetensors"]);
     assert!(stderr(&output).contains("there is no checkpoint"), "{}", stderr(&output));
+    // Nor with the starter set, which it does not fit.
+    for option in [["--lora", "loras/good.safetensors"], ["--prompt", "a cat <lora:more_details:0.5>"]] {
+        let output = clarifier(
+            home.path(),
+            &[&["upscale", "cat.png", "--device", "cpu", "--checkpoint", "starter"], &option[..]].concat(),
+        );
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("do not fit the starter set"), "{option:?}: {}", stderr(&output));
+    }
 }

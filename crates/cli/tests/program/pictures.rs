@@ -20,7 +20,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_demo_is_enlarged_offline_and_named_after_its_factor() {
+fn the_demo_is_redrawn_offline_and_named_after_its_factor() {
     let home = tempfile::tempdir().unwrap();
     let input = home.path().join("cat.png");
     std::fs::copy(demo(), &input).unwrap();
@@ -59,6 +59,7 @@ fn every_format_keeps_size_depth_and_alpha() {
         "alpha.webp",
         "--output-dir",
         "out",
+        "--no-diffusion",
         "--device",
         "cpu",
         "-q",
@@ -87,7 +88,7 @@ fn tiny_and_thin_pictures_work() {
     picture(5000, 1).save(home.path().join("line.png")).unwrap();
     let output = clarifier(
         home.path(),
-        &["upscale", "dot.png", "line.png", "--device", "cpu", "--upscale-factor", "3"],
+        &["upscale", "dot.png", "line.png", "--device", "cpu", "--no-diffusion", "--upscale-factor", "3"],
     );
     assert!(output.status.success(), "{}", stderr(&output));
     let size = |name: &str| image::image_dimensions(home.path().join(name)).unwrap();
@@ -169,7 +170,8 @@ fn one_failure_does_not_stop_the_others() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("bad.png"), "no").unwrap();
     picture(9, 9).save(home.path().join("good.png")).unwrap();
-    let output = clarifier(home.path(), &["upscale", "bad.png", "good.png", "--device", "cpu"]);
+    let output =
+        clarifier(home.path(), &["upscale", "bad.png", "good.png", "--no-diffusion", "--device", "cpu"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("1 of 2 pictures done"));
     assert!(home.path().join("good_2x.png").is_file());
@@ -205,7 +207,7 @@ fn pictures_of_one_name_do_not_replace_each_other() {
         std::fs::create_dir(home.path().join(folder)).unwrap();
         picture(9, 9).save(home.path().join(folder).join("in.png")).unwrap();
     }
-    let args = ["upscale", "a/in.png", "b/in.png", "--output-dir", "out", "--overwrite", "--device", "cpu"];
+    let args = ["upscale", "a/in.png", "b/in.png", "--output-dir", "out", "--overwrite", "--no-diffusion"];
     let dry = clarifier(home.path(), &[&args[..], &["--dry-run"]].concat());
     assert_eq!(files(home.path()), ["a", "b"]);
     let wet = clarifier(home.path(), &args);
@@ -225,7 +227,7 @@ fn ctrl_c_ends_it_and_leaves_nothing() {
     // Half a minute of work.
     picture(2000, 1500).save(home.path().join("in.png")).unwrap();
     let mut process = command(home.path())
-        .args(["upscale", "in.png", "--device", "cpu", "--json"])
+        .args(["upscale", "in.png", "--no-diffusion", "--device", "cpu", "--json"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -255,8 +257,10 @@ fn events_are_json_and_a_dry_run_writes_nothing() {
     let run = clarifier(home.path(), &["upscale", "in.png", "--json", "--device", "cpu", "--seed", "5"]);
     let lines = String::from_utf8(run.stdout).unwrap();
     let events: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    // That the enlarger alone runs, then its only stage.
-    assert_eq!((&events[0]["event"], &events[1]["event"]), (&"warning".into(), &"stage".into()));
+    // That the starter set redraws.
+    assert_eq!(events[0]["event"], "warning");
+    assert!(events[0]["message"].as_str().unwrap().contains("starter set"), "{}", events[0]);
+    assert!(events.iter().any(|event| event["event"] == "step"));
     assert_eq!(
         (&events.last().unwrap()["event"], &events.last().unwrap()["seed"]),
         (&"done".into(), &5.into())
@@ -284,7 +288,7 @@ fn a_deep_zoom_pyramid_is_the_picture_in_tiles() {
     let home = tempfile::tempdir().unwrap();
     picture(160, 130).save(home.path().join("in.png")).unwrap();
     let run = |options: &[&str]| {
-        let usual = ["upscale", "in.png", "--device", "cpu", "--upscaler", "lanczos"];
+        let usual = ["upscale", "in.png", "--device", "cpu", "--no-diffusion", "--upscaler", "lanczos"];
         clarifier(home.path(), &[&usual[..], options].concat())
     };
     assert!(run(&["-o", "plain.png"]).status.success());
@@ -317,7 +321,17 @@ fn a_picture_on_a_disk_becomes_what_one_in_memory_does() {
     picture(300, 200).save(home.path().join("in.png")).unwrap();
     let run = |options: &[&str]| {
         // The seed is in the recipe.
-        let usual = ["upscale", "in.png", "--device", "cpu", "--upscaler", "lanczos", "--seed", "1"];
+        let usual = [
+            "upscale",
+            "in.png",
+            "--device",
+            "cpu",
+            "--no-diffusion",
+            "--upscaler",
+            "lanczos",
+            "--seed",
+            "1",
+        ];
         let output = clarifier(home.path(), &[&usual[..], options].concat());
         assert!(output.status.success(), "{}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
@@ -339,7 +353,7 @@ fn a_disk_too_small_for_working_copies_is_said_before_any_work() {
     picture(300, 300).save(home.path().join("in.png")).unwrap();
     // A disk of 512 KiB, in a mount namespace of the program's own.
     let script = format!(
-        "mount -t tmpfs -o size=512k none disk && {} upscale in.png -o out.png --device cpu --upscaler lanczos \
+        "mount -t tmpfs -o size=512k none disk && {} upscale in.png -o out.png --device cpu --no-diffusion --upscaler lanczos \
          --memory-limit 64K --work-dir disk",
         env!("CARGO_BIN_EXE_clarifier")
     );

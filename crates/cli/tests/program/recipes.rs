@@ -128,7 +128,11 @@ fn regions_and_files_of_prompts_are_checked_before_work() {
     let home = home();
     std::fs::write(home.path().join("bad.txt"), "here: a cat").unwrap();
     for (args, code, says) in [
-        (vec!["--region", "30,0,20,10"], 1, "must be a part of the input, which is 40 × 26"),
+        (
+            vec!["--no-diffusion", "--region", "30,0,20,10"],
+            1,
+            "must be a part of the input, which is 40 × 26",
+        ),
         (vec!["--region", "1,2,3"], 2, "--region \"1,2,3\""),
         (vec!["--tile-prompts", "bad.txt"], 2, "bad.txt: \"here\" is no place"),
         (vec!["--tile-prompts", "none.txt"], 2, "none.txt"),
