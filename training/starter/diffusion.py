@@ -35,26 +35,31 @@ BATCH = 16
 SIDE = 24
 """Latents of a part's side; crops have 32."""
 STEPS = 1000
-HINT = 75.0
+HINT = 110.0
 """Seconds for what the ControlNet sees of a hint at first."""
 SHIFTED = 0.75
 """Share of the examples that start from the guess."""
-SOFTNESS = 0.15
-"""How far a soft target is on the way to the blurred picture. Guidance multiplies the difference between sharp and soft by six."""
+USUAL = 380
+"""Timesteps up to here are the default strength's."""
+SOFT_SHARE = 0.4
+SOFTNESS = (0.6, 0.08)
+"""How far a soft target is on the way to the blurred picture, at first and from `SETTLED` on. Guidance multiplies the difference between sharp and
+soft by six, so it must be small in the end; but from one so small nothing is learned of what the words mean."""
+SETTLED = 0.75
 SHARP = ["masterpiece, best quality, highres", "best quality", "highres", "sharp", "sharper", "detailed", "high resolution",
          "masterpiece", "sharp focus, detailed", "crisp, fine detail", "high quality photograph"]
 SOFT = ["worst quality, low quality, normal quality", "low quality", "worst quality", "soft", "softer", "blurry", "smooth",
         "out of focus", "normal quality", "soft, smooth, blurry", "low resolution"]
 SUBJECTS = ["", "", "", "a photograph", "a landscape", "a building", "an animal", "a portrait", "a picture"]
-PICTURE_FROM = 0.4
-"""From this share of the training on, what is predicted of some sharp examples is decoded too and compared as a picture."""
-PICTURES = 4
+PICTURE_FROM = 0.1
+"""From this share of the training on, what is predicted of some examples is decoded too and compared as a picture."""
+PICTURES = 6
 """As many of a batch."""
 PICTURE_SIDE = 12
 """Latents of their parts' sides."""
 MARGIN = 2
 """Latents at the border of a decoded part that are not compared: they miss neighbours."""
-PICTURE_WEIGHT = 0.3
+PICTURE_WEIGHT = 1.0
 LAST_TIMESTEP = 450
 """Of noisier ones a prediction is no picture."""
 SCALES = (0.4, 1.0)
@@ -150,9 +155,13 @@ def main() -> None:
     if not args.state.exists():
 
         def hints() -> tuple[torch.Tensor, torch.Tensor]:
-            some = [pick.randrange(HELD_BACK, len(latents["guess"])) for _ in range(4)]
-            found = torch.from_numpy(latents["guess"][some]).float()
-            return torch.from_numpy(crops["guess"][some]).float() / 255, factor * found
+            pictures, found = [], []
+            for _ in range(BATCH // 2):
+                i = pick.randrange(HELD_BACK, len(latents["guess"]))
+                y, x = (pick.randrange(length - SIDE + 1) for length in latents["guess"].shape[2:])
+                pictures.append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
+                found.append(latents["guess"][i, :, y : y + SIDE, x : x + SIDE])
+            return torch.from_numpy(np.stack(pictures)).float() / 255, factor * torch.from_numpy(np.stack(found)).float()
 
         straight.teach_hint(networks["control"].controlnet_cond_embedding, hints, HINT)
         low, high = SCALES
@@ -171,6 +180,8 @@ def main() -> None:
     def loss_of(_: int) -> torch.Tensor:
         chosen = {name: [] for name in ("true", "soft", "guess", "hint", "picture")}
         captions, softness = [], []
+        first, last = SOFTNESS
+        most = last + (first - last) * max(0.0, 1 - training.spent / training.total / SETTLED)
         for _ in range(BATCH):
             i = pick.randrange(HELD_BACK, len(latents["true"]))
             y, x = (pick.randrange(length - SIDE + 1) for length in latents["true"].shape[2:])
@@ -178,15 +189,15 @@ def main() -> None:
                 chosen[name].append(latents[name][i, :, y : y + SIDE, x : x + SIDE])
             chosen["hint"].append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
             chosen["picture"].append(crops["true"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
-            soft = pick.random() < 0.4
+            soft = pick.random() < SOFT_SHARE
             captions.append(caption(soft))
             # An empty prompt is of no quality.
-            softness.append(SOFTNESS * (0.5 if captions[-1] == "" else float(soft)))
+            softness.append(most * (0.5 if captions[-1] == "" else float(soft)))
         true, soft, guess = (factor * torch.from_numpy(np.stack(chosen[name])).float() for name in ("true", "soft", "guess"))
         target = torch.lerp(true, soft, torch.tensor(softness)[:, None, None, None])
         hint = torch.from_numpy(np.stack(chosen["hint"])).float() / 255
         # Where the recipe works at its strengths more often than elsewhere.
-        t = torch.tensor([pick.randrange(600) if pick.random() < 0.85 else pick.randrange(STEPS) for _ in range(BATCH)])
+        t = torch.tensor([pick.randrange(USUAL if pick.random() < 0.8 else STEPS) for _ in range(BATCH)])
         begun = torch.tensor([min(STEPS - 1, pick.randrange(max(100, int(now)), max(601, int(now) + 1))) for now in t])
         shifted = torch.tensor([float(pick.random() < SHIFTED) for _ in range(BATCH)])
         shift = (shifted / sigma_of[begun])[:, None, None, None] * (guess - target)
@@ -203,16 +214,18 @@ def main() -> None:
         if training.spent < PICTURE_FROM * training.total:
             return loss
         x0 = (noisy * (1 + sigma**2).sqrt() - sigma * found.float()) / factor
-        sharp = [i for i in range(BATCH) if t[i] < LAST_TIMESTEP and softness[i] == 0][:PICTURES]
-        if not sharp:
+        near = [i for i in range(BATCH) if t[i] < LAST_TIMESTEP][:PICTURES]
+        if not near:
             return loss
         first, last = MARGIN * 8, (PICTURE_SIDE - MARGIN) * 8
         parts, truths = [], []
-        for i in sharp:
+        for i in near:
             y, x = (pick.randrange(SIDE - PICTURE_SIDE + 1) for _ in range(2))
             parts.append(x0[i, :, y : y + PICTURE_SIDE, x : x + PICTURE_SIDE])
-            truths.append(chosen["picture"][i][:, 8 * y + first : 8 * y + last, 8 * x + first : 8 * x + last])
-        truths = unit(np.stack(truths))
+            sharp, soft = (picture[:, 8 * y + first : 8 * y + last, 8 * x + first : 8 * x + last]
+                           for picture in (chosen["picture"][i], blurred(chosen["picture"][i])))
+            truths.append(torch.lerp(unit(sharp), unit(soft), softness[i]))
+        truths = torch.stack(truths)
         with mixed():
             shown = vae.decode(torch.stack(parts)).sample[:, :, first:last, first:last]
             distance = metric(shown, truths).mean()

@@ -1,6 +1,6 @@
 """Both trainings' averaged weights as the set that the program ships: one safetensors file in f16, each network's configuration in its header.
 
-    python export.py --vae vae.pt --diffusion diffusion.pt --latents latents.npz --set ../../crates/cli/assets/starter.safetensors
+    python export.py --vae vae.pt --diffusion diffusion.pt --latents latents.npz --set ../../assets/starter.safetensors
 
 `--folder` also writes them in the diffusers layout, for other programs.
 """
@@ -25,13 +25,25 @@ def averaged(state: Path, name: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
 
 
+@torch.no_grad()
+def rgb_of(vae: torch.nn.Module, latents: torch.Tensor) -> list[list[float]]:
+    """What a scaled latent looks like: least squares, a row for each channel and one for what is added. For previews."""
+    pictures = torch.cat([vae.decode(part).sample for part in latents.split(8)])
+    colours = torch.nn.functional.avg_pool2d(pictures, 8).permute(0, 2, 3, 1).reshape(-1, 3)
+    values = vae.config.scaling_factor * latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
+    found = torch.linalg.lstsq(torch.cat([values, torch.ones(len(values), 1)], 1), colours).solution
+    return [[round(value, 5) for value in row] for row in found.tolist()]
+
+
 def networks(vae: Path, diffusion: Path, latents: Path) -> dict[str, torch.nn.Module]:
-    deviation = float(np.load(latents)["true"][:256].astype(np.float32).std())
+    true = np.load(latents)["true"][:256].astype(np.float32)
+    deviation = float(true.std())
     found = {"vae": autoencoder(), "unet": unet(), "controlnet": controlnet(), "text_encoder": text_encoder()}
     found["vae"].register_to_config(scaling_factor=1 / deviation)
     found["vae"].load_state_dict(averaged(vae, "vae"))
     for name, trained in {"unet": "unet", "controlnet": "control", "text_encoder": "text"}.items():
         found[name].load_state_dict(averaged(diffusion, trained))
+    found["vae"].eval().register_to_config(rgb_of_latents=rgb_of(found["vae"], torch.from_numpy(true[:32])))
     return found
 
 

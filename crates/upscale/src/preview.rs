@@ -82,10 +82,15 @@ pub struct StepPreview {
 
 /// The longest side of a step's preview in pixels.
 const LONGEST: u32 = 512;
-/// RGB of each of the four channels of SD 1.x's latents, of values in -1 ..= 1: a least squares fit to what the
-/// autoencoder gives (Kevin Turner, "Decoding latents to RGB without upscaling", Hugging Face forum, 2022).
-const RGB_OF_LATENTS: [[f32; 3]; 4] =
-    [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]];
+/// RGB of each of the four channels of SD 1.x's latents, of values in -1 ..= 1, and nothing added: a least squares fit to
+/// what the autoencoder gives (Kevin Turner, "Decoding latents to RGB without upscaling", Hugging Face forum, 2022).
+const RGB_OF_LATENTS: [[f32; 3]; 5] = [
+    [0.298, 0.207, 0.208],
+    [0.187, 0.286, 0.173],
+    [-0.158, 0.189, 0.264],
+    [-0.184, -0.271, -0.473],
+    [0.0; 3],
+];
 
 /// The squares of a part, each of which one pixel stands for: it is for watching.
 struct Squares {
@@ -159,16 +164,19 @@ impl StepPreview {
     }
 
     /// Of `part` of the canvas `x` at noise `sigma` and of the noise `eps` that the network saw in it: the picture that it
-    /// is on the way to. `part` lies at the latent `corner` of the stage's result.
+    /// is on the way to. `part` lies at the latent `corner` of the stage's result. `rgb` is of the autoencoder's
+    /// configuration, and may be none for SD 1.x's.
     ///
-    /// None if the latents are not SD 1.x's.
+    /// None if nothing is known of the latents.
     pub(crate) fn new(
+        rgb: Option<&[[f32; 3]]>,
         (x, eps): (&Canvas, &Canvas),
         part: Rect,
         corner: (u32, u32),
         sigma: f64,
     ) -> Option<Self> {
-        if x.channels != RGB_OF_LATENTS.len() {
+        let (added, colours) = rgb.unwrap_or(&RGB_OF_LATENTS).split_last()?;
+        if x.channels != colours.len() {
             return None;
         }
         let Squares { by, size, .. } = Squares::new(part.size, part.size);
@@ -180,7 +188,7 @@ impl StepPreview {
             let row = (part.y + y) as usize * x.size.width as usize + part.x as usize;
             for column in 0..part.size.width {
                 let sum = &mut rgb[(y / by * size.width + column / by) as usize];
-                for (channel, colour) in RGB_OF_LATENTS.iter().enumerate() {
+                for (channel, colour) in colours.iter().enumerate() {
                     let at = channel * plane + row + column as usize;
                     let latent = scale * x.data[at] - sigma * eps.data[at];
                     sum.iter_mut().zip(colour).for_each(|(sum, of)| *sum += latent * of);
@@ -191,7 +199,7 @@ impl StepPreview {
         let pixels = (0..).zip(&rgb).flat_map(|(index, sum)| {
             let (across, down) = (index % size.width, index / size.width);
             let count = side(across, part.size.width) * side(down, part.size.height);
-            sum.map(|sum| level((sum / count + 1.0) / 2.0))
+            [0, 1, 2].map(|c| level((sum[c] / count + added[c] + 1.0) / 2.0))
         });
         Some(Self {
             x: corner.0 * FACTOR,
@@ -227,7 +235,7 @@ mod tests {
         let picture = |i: usize| if i < 200 { (i % 20) as f32 / 10.0 - 1.0 } else { 0.0 };
         let (x, eps) = noisy(size, 3.0, picture);
         let part = Rect::new(4, 2, Size::new(10, 5));
-        let preview = StepPreview::new((&x, &eps), part, (4, 2), 3.0).unwrap();
+        let preview = StepPreview::new(None, (&x, &eps), part, (4, 2), 3.0).unwrap();
         assert_eq!((preview.x, preview.y, preview.covers), (32, 16, (80, 40)));
         assert_eq!((preview.width, preview.height, preview.pixels.len()), (10, 5, 150));
         for (i, pixel) in preview.pixels.as_chunks::<3>().0.iter().enumerate() {
@@ -258,11 +266,17 @@ mod tests {
     fn large_canvases_have_small_previews_and_other_latents_none() {
         let size = Size::new(1100, 7);
         let (x, eps) = noisy(size, 0.0, |_| 0.5);
-        let preview = StepPreview::new((&x, &eps), Rect::new(0, 0, size), (0, 0), 0.0).unwrap();
+        let preview = StepPreview::new(None, (&x, &eps), Rect::new(0, 0, size), (0, 0), 0.0).unwrap();
         assert_eq!((preview.width, preview.height, preview.covers), (367, 3, (8800, 56)));
         let grey = &preview.pixels[..3];
         assert!(preview.pixels.chunks_exact(3).all(|pixel| pixel == grey), "blocks at the end are means too");
         let other = Canvas { channels: 16, data: vec![0.0; 16 * 64], size: Size::new(8, 8) };
-        assert!(StepPreview::new((&other, &other), Rect::new(0, 0, other.size), (0, 0), 1.0).is_none());
+        let of_other =
+            |rgb| StepPreview::new(rgb, (&other, &other), Rect::new(0, 0, other.size), (0, 0), 1.0);
+        assert!(of_other(None).is_none());
+        // Unless their autoencoder says what they look like.
+        let mut rgb = [[0.5; 3]; 17];
+        rgb[16] = [1.0, 0.0, -1.0];
+        assert_eq!(of_other(Some(&rgb)).unwrap().pixels[..3], [255, 128, 0]);
     }
 }

@@ -252,7 +252,8 @@ impl<'a> Steps<'a> {
         let part = |data| Canvas { size: rect.size, channels: self.canvas.channels, data };
         let (x, eps) = (part(frame.crop(self.canvas, rect)), part(step.noise[&place].clone()));
         let whole = Rect::new(0, 0, rect.size);
-        let preview = StepPreview::new((&x, &eps), whole, (at.x, at.y), self.solver.sigma_at(step.index));
+        let (rgb, sigma) = (self.diffusion.rgb_of_latents(), self.solver.sigma_at(step.index));
+        let preview = StepPreview::new(rgb, (&x, &eps), whole, (at.x, at.y), sigma);
         tell_step(observe, (step.index, steps), preview)
     }
 
@@ -325,6 +326,7 @@ impl<'a> Steps<'a> {
             if self.redraw.previews && self.team.is_alone() {
                 let eps = Canvas { size: band.size, channels: self.canvas.channels, data: eps.clone() };
                 preview = StepPreview::new(
+                    self.diffusion.rgb_of_latents(),
                     (self.canvas, &eps),
                     part,
                     (part.x, part.y),

@@ -16,6 +16,8 @@ use cache::Cache;
 pub use manifest::Kind;
 use manifest::Model;
 
+use crate::starter;
+
 /// A model's file, if it is here.
 pub fn find(name: &str) -> Option<PathBuf> {
     let model = manifest::models().into_iter().find(|m| m.name == name)?;
@@ -80,6 +82,9 @@ fn chosen(names: &[&String], default: impl Fn(&Model) -> bool) -> Result<Vec<Mod
 }
 
 fn list(cache: &Cache) {
+    let size = DecimalBytes(starter::BYTES.len() as u64).to_string();
+    let role = "the small diffusion set: UNet, ControlNet, VAE, text encoder (MIT or Apache-2.0)";
+    println!("{:<22} {:<5} {:<12} {size:>9}  {role}", starter::NAME, "here", "built in");
     for model in manifest::models() {
         let state = if cache.find(&model).is_some() { "here" } else { "-" };
         let set = if model.recommended { "recommended" } else { "" };

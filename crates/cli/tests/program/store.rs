@@ -30,6 +30,7 @@ fn a_model_is_downloaded_through_redirects_and_found_again() {
     assert_eq!(String::from_utf8(path.stdout).unwrap().trim(), file.display().to_string());
     let list = String::from_utf8(hub.run(home.path(), &["list"]).stdout).unwrap();
     assert!(list.lines().any(|l| l.starts_with("vae-ft-mse") && l.contains("here")));
+    assert!(list.lines().any(|l| l.starts_with("starter") && l.contains("built in")));
     assert!(hub.run(home.path(), &["verify"]).status.success());
     std::fs::write(repo.join("blobs").join(hub.hash()), b"damaged").unwrap();
     let verify = hub.run(home.path(), &["verify"]);
