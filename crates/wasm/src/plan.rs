@@ -35,6 +35,9 @@ struct Intended {
     /// A name, or anything else for a file.
     upscaler: String,
     diffusion: bool,
+    /// Whether that is by the starter set.
+    #[serde(default)]
+    starter: bool,
     device: String,
 }
 
@@ -106,7 +109,10 @@ pub fn plan(wanted: &str) -> Answer<String> {
                 (machine, Box::new(planned))
             }
             (_, intended) => {
-                let machine = wanted.machine();
+                let machine = match intended {
+                    Some(Intended { starter: true, .. }) => wanted.machine().with_starter(),
+                    _ => wanted.machine(),
+                };
                 let diffusion = intended.as_ref().is_some_and(|models| models.diffusion);
                 let enlarger = match intended.as_ref().map(|models| models.upscaler.as_str()) {
                     Some("lanczos") => Enlarger::Lanczos,
@@ -144,7 +150,11 @@ impl Intended {
             UpscalerChoice::Lanczos => self.upscaler == "lanczos",
             UpscalerChoice::File(_) => !["lite", "lanczos"].contains(&self.upscaler.as_str()),
         };
-        upscaler && loaded.device == device && loaded.models.diffusion.is_some() == self.diffusion
+        let starter = loaded.paths.as_ref().is_some_and(|paths| paths.checkpoint == paths.controlnet);
+        upscaler
+            && loaded.device == device
+            && loaded.models.diffusion.is_some() == self.diffusion
+            && starter == self.starter
     }
 }
 
