@@ -218,18 +218,21 @@ fn summary(plan: &Plan, result: Size, on_disk: bool) -> String {
             times => format!("{} redrawn {times} times", count(stage.diffusion_tiles)),
         })
         .collect();
-    let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+    let room_of = |bytes: u64| match bytes {
+        0..100_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    };
     let weights = match (plan.weights, &*plan.precision) {
         (0, _) => String::new(),
-        (bytes, "f16") => format!(", {} of it weights, in f16", gigabytes(bytes)),
-        (bytes, _) => format!(", {} of it weights, computed in f32", gigabytes(bytes)),
+        (bytes, "f16") => format!(", {} of it weights, in f16", room_of(bytes)),
+        (bytes, _) => format!(", {} of it weights, computed in f32", room_of(bytes)),
     };
     let room = match on_disk {
-        false => format!("about {}{weights}", gigabytes(plan.peak_memory)),
+        false => format!("about {}{weights}", room_of(plan.peak_memory)),
         true => format!(
             "about {}{weights}, and {} of disk while it runs",
-            gigabytes(plan.peak_memory - plan.scratch),
-            gigabytes(working_bytes(plan, result))
+            room_of(plan.peak_memory - plan.scratch),
+            room_of(working_bytes(plan, result))
         ),
     };
     format!("{} × {} pixels: {}; {room}", result.width, result.height, stages.join(", then "))
