@@ -28,7 +28,7 @@ export class Models {
       this.#upscalerChoice(),
       this.#redrawingChoice(),
       place,
-      h("h3", {}, "Models in use"),
+      h("h3", {}, "Models of Stable Diffusion 1.5"),
       this.#slot("checkpoint", "Checkpoint", "SD 1.5 in one file"),
       this.#slot("controlnet", "Tile ControlNet", "for SD 1.5"),
       this.#slot("vae", "VAE", "in place of the checkpoint's"),
