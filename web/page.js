@@ -167,6 +167,7 @@ async function open(file) {
     capability.fold();
     stage.showPicture();
     plan();
+    if (job.waiting && readiness === "ready") job.load().then(planSoon);
   } catch (error) {
     enter(before);
     problem(error);
@@ -195,6 +196,7 @@ async function begin({ resume = false } = {}) {
     const done = await job.run({ resume });
     const focused = byId("run").contains(document.activeElement);
     enter("result");
+    if (redrawing(state.models) === STARTER) keepToo("assets/starter.safetensors");
     stage.showResult(done, region, (rect) => engine.ask("pixels", rect));
     result.show(done, {
       name: state.picture.name,
@@ -251,8 +253,7 @@ job.addEventListener("progress", ({ detail: { progress, event } }) => {
 job.addEventListener("warning", ({ detail }) => notices.warning(inPageWords(detail, state.fields, labelOf)));
 job.addEventListener("models", ({ detail }) => {
   models.status = detail;
-  form.redraws = job.diffusion;
-  if (job.diffusion && redrawing(state.models) === STARTER) keepToo("assets/starter.safetensors");
+  form.redraws = job.diffusion || job.waiting;
 });
 job.addEventListener("again", ({ detail: { reason, resume } }) => {
   const how = resume ? "It goes on where it was." : "It begins anew, since this browser lets the page keep nothing.";

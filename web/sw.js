@@ -67,7 +67,7 @@ self.addEventListener("message", (event) => {
   // The user wants the new version.
   if (data === "take over") self.skipWaiting();
   // The page asked for it before there was a service worker to see that.
-  const hash = data.keep ? hashOf(data.keep) : null;
+  const hash = hashOf(data.keep ?? null);
   if (hash) event.waitUntil(caches.open(CACHE).then((cache) => keep(cache, data.keep, hash)));
 });
 

@@ -184,6 +184,9 @@ test("the starter set goes with nothing made for other networks, which is said",
   job.addEventListener("models", ({ detail }) => (said = detail));
   const file = { name: "a.safetensors", size: 1 };
   state.setModels({ checkpoint: STARTER });
+  await job.load();
+  assert.deepEqual([engine.asked.checkpoint, job.waiting], [null, true], "without a picture it is not fetched");
+  state.picture = {};
   assert.deepEqual([job.missing(), job.builtInOnly], ["", true]);
   for (const [key, value] of [
     ["controlnet", file],

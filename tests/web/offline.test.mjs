@@ -51,12 +51,8 @@ const keptSets = (page, wait) =>
     [SET, wait],
   );
 
-/** Without the server too, load the page again and redraw with the starter set. */
-async function redrawOffline({ page, context, server }) {
-  await context.setOffline(true);
-  server.close();
-  await page.reload();
-  await page.locator("#device[data-kind]").waitFor();
+/** Redraw with the starter set. */
+async function redraw(page) {
   await drop(page, join(fixtures, "recipe/input.png"));
   await page.getByText("redrawing with the starter set. Computing").waitFor({ state: "attached" });
   await begin(page);
@@ -64,9 +60,20 @@ async function redrawOffline({ page, context, server }) {
   assert.match(await page.locator("#result").textContent(), /^192 × 160, made in/);
 }
 
+/** The same after the page was loaded again without a connection, nor a server. */
+async function redrawOffline({ page, context, server }) {
+  await context.setOffline(true);
+  server.close();
+  await page.reload();
+  await page.locator("#device[data-kind]").waitFor();
+  await redraw(page);
+}
+
 visited("the starter set is kept when the first visit used it", async ({ server, context, open }) => {
   const { page, complaints } = await open("starter");
   await page.waitForFunction(() => navigator.serviceWorker.controller);
+  assert.equal(await keptSets(page, false), 0);
+  await redraw(page);
   assert.equal(await keptSets(page, true), 1);
   await redrawOffline({ page, context, server });
   assert.deepEqual(complaints, []);
@@ -82,15 +89,16 @@ visited("the starter set is not kept before it is used, and then comes once", as
   assert.equal(times(), 0);
   await openPart(page, "Models");
   await page.getByRole("radio", { name: "Built in: starter set" }).check({ force: true });
-  assert.equal(await keptSets(page, true), 1);
-  await page.getByText("redrawing with the starter set. Computing").waitFor({ state: "attached" });
-  assert.equal(times(), 1);
+  await page.getByText("redrawing with the starter set as soon as there is a picture").waitFor();
+  assert.equal(times(), 0);
+  await redraw(page);
+  assert.deepEqual([await keptSets(page, true), times()], [1, 1]);
   // Another version with the same set keeps it.
   await parts.staged.change("index.html", (text) => text.replace("<title>", "<!-- newer --><title>"));
   await page.reload();
   await page.getByText("A new version of this page is there.").waitFor();
   await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Reload to use it" }).click()]);
-  await page.getByText("redrawing with the starter set. Computing").waitFor({ state: "attached" });
+  await redraw(page);
   assert.deepEqual([await keptSets(page, false), times()], [1, 1]);
   await redrawOffline({ page, ...parts });
   assert.deepEqual(complaints, []);

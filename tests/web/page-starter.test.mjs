@@ -12,6 +12,7 @@ const WITH_STARTER = ", redrawing with the starter set";
 const redrawn = { redrawing: STARTER };
 
 page("what redraws where nobody chose is one constant's matter", { redrawing: null }, async (page) => {
+  await sample(page);
   await open(page, "Models");
   await loaded(page, REDRAWING === STARTER ? WITH_STARTER : "");
   assert.equal((await asked(page, "models")).at(-1).checkpoint, REDRAWING);
@@ -53,6 +54,11 @@ page("the starter set redraws until both files are chosen, and when they are rem
 
 page("redrawing is turned off, which stays so, and on", redrawn, async (page) => {
   await open(page, "Models");
+  // Not fetched before there is something to do.
+  await loaded(page, `${WITH_STARTER} as soon as there is a picture`);
+  assert.equal((await asked(page, "models")).at(-1).checkpoint, null);
+  assert.equal(await page.getByText("What follows is about redrawing").isVisible(), false);
+  await sample(page);
   await loaded(page, WITH_STARTER);
   await radio(page, "Off").check({ force: true });
   await loaded(page, "");

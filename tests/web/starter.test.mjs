@@ -18,10 +18,13 @@ const SMALL = join(fixtures, "recipe/input.png");
 let server, browser;
 /** How often the set was asked for. */
 let fetched = 0;
+/** Until when the server lets it wait. */
+let gate = null;
 
 before(async () => {
-  const file = (name) => {
+  const file = async (name) => {
     fetched += name === SET;
+    if (name === SET) await gate;
     return readFile(join(dist, name));
   };
   server = await serve({ [FOLDER]: file });
@@ -66,10 +69,12 @@ onPage(
   "the first click redraws, also after an interruption, and differs from what is only enlarged",
   async (page, t) => {
     page.on("dialog", (dialog) => dialog.accept());
+    await open(page, "Models");
+    await loaded(page, `${WITH_STARTER} as soon as there is a picture`);
+    assert.equal(fetched, 0);
     await drop(page, SMALL);
     // More steps than usual: time to interrupt it.
     await set(page, { Steps: "40", seed: "7" });
-    await open(page, "Models");
     await loaded(page, WITH_STARTER);
     await begin(page);
     await result(page);
@@ -131,11 +136,11 @@ onPage(
   async (page) => {
     server.missing.add(SET);
     try {
+      await drop(page, SMALL);
       await open(page, "Models");
       await radio(page, "Built in: starter set");
       const said = page.getByRole("alert").filter({ hasText: "The starter set did not come from this page's server" });
       await said.getByText(/answers 404.*turn redrawing off or take files of your own/).waitFor();
-      await drop(page, SMALL);
       await page.getByText("The models are not loaded; this loads them again.").waitFor();
       await radio(page, "Off");
       await loaded(page, "");
@@ -148,4 +153,29 @@ onPage(
     await loaded(page, WITH_STARTER);
   },
   { redrawing: "off", allow: [/404/] },
+);
+
+onPage(
+  "fetching it is cancelled, and made up for by the next run",
+  async (page) => {
+    let release;
+    gate = new Promise((resolve) => (release = resolve));
+    try {
+      await drop(page, SMALL);
+      await page.locator("#run .idle .primary:enabled").waitFor({ timeout: MINUTES });
+      await open(page, "Models");
+      await radio(page, "Built in: starter set");
+      await page.getByText("Loading …").waitFor();
+      await begin(page);
+      await page.getByRole("button", { name: "Cancel" }).click();
+      await page.getByText("Cancelled. The models are loaded with the next run.").waitFor();
+    } finally {
+      release();
+    }
+    await begin(page);
+    await result(page);
+    await loaded(page, WITH_STARTER);
+    assert.equal(fetched, 2);
+  },
+  { redrawing: "off" },
 );

@@ -23,6 +23,8 @@ export class Job extends EventTarget {
   #failed = false;
   /** Whether models are being loaded. */
   loading = false;
+  /** Whether the starter set is chosen and not loaded for want of a picture: who only looks at the page need not fetch it. */
+  waiting = false;
   #cancelled = false;
   /** Whether the engine has begun the run: what it died of before that, it would die of again. */
   #given = false;
@@ -83,17 +85,20 @@ export class Job extends EventTarget {
   }
 
   async #load() {
-    const { models } = this.#state;
+    const { models, picture } = this.#state;
     const by = redrawing(models);
-    const alone = { checkpoint: by, controlnet: null, vae: null, loras: [], embeddings: [] };
+    this.waiting = by === STARTER && !picture;
+    const { waiting } = this;
+    const alone = { checkpoint: waiting ? null : by, controlnet: null, vae: null, loras: [], embeddings: [] };
     this.#say("models", "Loading …");
     this.loading = true;
     try {
       const answer = await this.#engine.ask("models", by === "files" ? models : { ...models, ...alone });
       this.#failed = false;
       this.diffusion = answer.diffusion;
-      const also = answer.diffusion ? `, redrawing with ${REDRAWING[by]}` : "";
-      this.#say("models", `Enlarging with ${answer.upscaler}${also}. Computing on ${PLACES[models.device]}.`);
+      const also = answer.diffusion || waiting ? `, redrawing with ${REDRAWING[by]}` : "";
+      const when = waiting ? " as soon as there is a picture" : "";
+      this.#say("models", `Enlarging with ${answer.upscaler}${also}${when}. Computing on ${PLACES[models.device]}.`);
     } catch (error) {
       this.#failed = true;
       this.diffusion = false;
@@ -152,7 +157,7 @@ export class Job extends EventTarget {
     // A failure before may have been for want of something that is there now.
     await this.#loaded?.catch(() => {});
     this.#goOn();
-    if (this.#failed) await (this.#loaded = this.#load());
+    if (this.#failed || this.waiting) await (this.#loaded = this.#load());
     const plan = await this.plan();
     if (!resume) await this.#give(picture);
     this.#goOn();
