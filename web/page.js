@@ -21,8 +21,9 @@ import { Downloads } from "./lib/downloads.js";
 import { Engine, EngineStopped } from "./lib/engine.js";
 import { CANCELLED, Job } from "./lib/job.js";
 import { chosenAgain } from "./lib/kept.js";
-import { keepForOffline } from "./lib/offline.js";
+import { keepForOffline, keepToo } from "./lib/offline.js";
 import { openPicture } from "./lib/picture.js";
+import { STARTER, redrawing } from "./lib/redrawing.js";
 import { State } from "./lib/state.js";
 
 const byId = (id) => document.getElementById(id);
@@ -123,24 +124,26 @@ async function plan() {
   }
 }
 
-/** How a picture that is only enlarged could be redrawn. */
+function showModels() {
+  byId("models-panel").open = true;
+  byId("models-panel").scrollIntoView({ block: "start" });
+  models.focusStore();
+}
+
+/** How a picture that is only enlarged, or redrawn with the starter set, could be redrawn with more. */
 function hint() {
-  if (!job.enlargesOnly || downloads.available === null) return null;
-  const open = (text, label) => ({
-    text,
-    label,
-    act: () => {
-      byId("models-panel").open = true;
-      byId("models-panel").scrollIntoView({ block: "start" });
-      models.focusStore();
-    },
-  });
-  if (downloads.running) return open("Only enlarged until the models are here.", "See how far they are");
+  if (!job.builtInOnly || downloads.available === null) return null;
+  const starter = redrawing(state.models) === STARTER;
+  const now = starter ? "Redrawn with the small starter set" : "Only enlarged";
+  const open = (text, label) => ({ text, label, act: showModels });
+  if (downloads.running) return open(`${now} until the models are here.`, "See how far they are");
   if (downloads.stored("checkpoint") && downloads.stored("controlnet"))
-    return { text: "Only enlarged.", label: "Redraw with the downloaded models", act: () => models.useStored() };
-  if (!downloads.available) return open("Only enlarged; redrawing needs models.", "Choose files");
+    return { text: `${now}.`, label: "Redraw with the downloaded models", act: () => models.useStored() };
+  if (!downloads.available && starter) return open(`${now}.`, "Choose files of Stable Diffusion 1.5 for more");
+  if (!downloads.available) return open(`${now}; redrawing needs models.`, "Choose files");
   const size = setSize(downloads.recommended);
-  return open("Only enlarged.", `Download models to redraw it${size ? ` (${size})` : ""}`);
+  const label = starter ? "Download Stable Diffusion 1.5 for more" : "Download models to redraw it";
+  return open(`${now}.`, `${label}${size ? ` (${size})` : ""}`);
 }
 
 const hintNow = () => {
@@ -164,6 +167,7 @@ async function open(file) {
     capability.fold();
     stage.showPicture();
     plan();
+    if (job.waiting && readiness === "ready") job.load().then(planSoon);
   } catch (error) {
     enter(before);
     problem(error);
@@ -192,6 +196,7 @@ async function begin({ resume = false } = {}) {
     const done = await job.run({ resume });
     const focused = byId("run").contains(document.activeElement);
     enter("result");
+    if (redrawing(state.models) === STARTER) keepToo("assets/starter.safetensors");
     stage.showResult(done, region, (rect) => engine.ask("pixels", rect));
     result.show(done, {
       name: state.picture.name,
@@ -248,7 +253,7 @@ job.addEventListener("progress", ({ detail: { progress, event } }) => {
 job.addEventListener("warning", ({ detail }) => notices.warning(inPageWords(detail, state.fields, labelOf)));
 job.addEventListener("models", ({ detail }) => {
   models.status = detail;
-  form.redraws = job.diffusion;
+  form.redraws = job.diffusion || job.waiting;
 });
 job.addEventListener("again", ({ detail: { reason, resume } }) => {
   const how = resume ? "It goes on where it was." : "It begins anew, since this browser lets the page keep nothing.";
@@ -279,6 +284,7 @@ byId("unfinished").addEventListener("discard", async () => {
 byId("start").addEventListener("file", ({ detail }) => open(detail));
 byId("start").addEventListener("problem", ({ detail }) => problem(detail));
 byId("stage").addEventListener("back", backToPicture);
+byId("main-settings").addEventListener("models", showModels);
 byId("run").addEventListener("start", () => begin());
 byId("run").addEventListener("cancel", () => {
   run.cancelling();

@@ -1,13 +1,16 @@
 // The worker: owns the engine (crates/wasm), the GPU and the origin's own files. README.md beside this says what it takes and answers.
 import init, * as engine from "../clarifier-wasm.js";
 import { described } from "./lib/kept.js";
+import { STARTER, redrawing } from "./lib/redrawing.js";
 import { EngineFolder } from "./worker/folder.js";
 import { KeptFiles } from "./worker/kept.js";
+import { StarterSet } from "./worker/starter.js";
 import { storeCommands } from "./worker/store.js";
 
 const ready = init();
 const own = new EngineFolder(engine);
 const kept = new KeptFiles(own);
+const starter = new StarterSet((event) => self.postMessage({ event }));
 /** The choice of models that is loaded, or was to be. */
 let chosen = null;
 
@@ -85,7 +88,7 @@ async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embed
   const number = (file) => (file instanceof Blob ? files.push(file) - 1 : (file ?? null));
   const choice = {
     upscaler: number(upscaler),
-    checkpoint: number(checkpoint),
+    checkpoint: number(checkpoint === STARTER ? await starter.file() : checkpoint),
     controlnet: number(controlnet),
     vae: number(vae),
     loras: loras.map(({ file, scale }) => ({ file: number(file), scale })),
@@ -99,9 +102,11 @@ async function models({ upscaler, checkpoint, controlnet, vae, loras = [], embed
 /** Of what is loaded; of `models` (as the command of that name takes them), when something else is or nothing yet. */
 async function plan({ models, ...wanted }) {
   const name = (upscaler) => (typeof upscaler === "string" ? upscaler : "file");
+  const by = models && redrawing(models);
   const intended = models && {
     upscaler: name(models.upscaler),
-    diffusion: Boolean(models.checkpoint && models.controlnet),
+    diffusion: by !== null,
+    starter: by === STARTER,
     device: models.device,
   };
   const gpu = intended?.device === "gpu" ? (lastAdapter ?? (await adapter())) : null;
@@ -302,6 +307,7 @@ self.addEventListener("message", ({ data }) => {
   }
   if (data.name === "cancel") {
     ready.then(() => engine.cancel());
+    starter.cancel();
     self.postMessage({ id: data.id, value: null });
     return;
   }

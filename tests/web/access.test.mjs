@@ -16,7 +16,7 @@ after(async () => {
   server.close();
 });
 
-for (const [name, { worker, act }] of Object.entries(states)) {
+for (const [name, { worker, redrawing, act }] of Object.entries(states)) {
   for (const [size, colorScheme] of [
     [WIDE, "light"],
     [WIDE, "dark"],
@@ -26,6 +26,7 @@ for (const [name, { worker, act }] of Object.entries(states)) {
     test(`${name}, ${size.width} px, ${colorScheme}`, { timeout: 60_000 }, async () => {
       const { page, complaints, close } = await visit(browser, server, {
         worker,
+        redrawing,
         size,
         colorScheme,
         reducedMotion: "reduce",

@@ -31,18 +31,22 @@ export const lasting = (folder) =>
 export const contextOf = (browser, { size = WIDE, ...context } = {}) =>
   browser.newContext({ viewport: size, acceptDownloads: true, serviceWorkers: "block", ...context });
 
-/** A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. */
-export async function visit(browser, server, { worker = "", path, allow, elsewhere, ...context } = {}) {
+/**
+ * A page at `server`, and `complaints`: what the console said, what failed, and what went elsewhere. As of a user who has turned
+ * redrawing off, since most tests are not about it and it takes its time; `redrawing` is what else was chosen, null for nothing.
+ */
+export async function visit(browser, server, { worker = "", path, allow, elsewhere, redrawing, ...context } = {}) {
   server.worker = worker;
   // One that keeps its files has but the one context.
   const opened = browser.newContext ? await contextOf(browser, context) : browser;
-  const { page, complaints } = await follow(opened, server, { path, allow, elsewhere });
+  const { page, complaints } = await follow(opened, server, { path, allow, elsewhere, redrawing });
   return { page, complaints, close: () => (browser.newContext ? opened.close() : page.close()) };
 }
 
 /** A page of a context, `{ page, complaints }`; `allow` are patterns of what is no complaint, `elsewhere` other origins that may be asked. */
-export async function follow(context, server, { path = "/", allow = [], elsewhere = [] } = {}) {
+export async function follow(context, server, { path = "/", allow = [], elsewhere = [], redrawing = "off" } = {}) {
   const page = await context.newPage();
+  if (redrawing) await page.addInitScript(chosenBefore, redrawing);
   const complaints = [];
   const origins = [server.origin, ...elsewhere, "blob:", "data:"];
   // What says that the context blocks service workers.
@@ -64,6 +68,11 @@ export async function follow(context, server, { path = "/", allow = [], elsewher
   });
   await page.goto(server.origin + path);
   return { page, complaints };
+}
+
+/** In the page: as an earlier visit left it, if there was none. */
+function chosenBefore(redrawing) {
+  if (location.protocol.startsWith("http")) localStorage["clarifier.settings"] ??= JSON.stringify({ redrawing });
 }
 
 /** What axe finds that is serious or critical. */

@@ -6,9 +6,13 @@ import { advice, inPageWords } from "../../web/lib/advice.js";
 import { explain, surroundings } from "../../web/lib/causes.js";
 import { rows } from "../../web/lib/check.js";
 import { commandLine, quote } from "../../web/lib/command.js";
+import { Job } from "../../web/lib/job.js";
+import { chosenAgain, described, lacking } from "../../web/lib/kept.js";
 import { GROUPS, LABELS, MAIN, grouped, slider } from "../../web/lib/presentation.js";
 import { Estimator, Progress } from "../../web/lib/progress.js";
+import { REDRAWING, STARTER } from "../../web/lib/redrawing.js";
 import { changed, defaults, fromJson, parse, salvage } from "../../web/lib/settings.js";
+import { State } from "../../web/lib/state.js";
 import { bytes, duration, stem } from "../../web/lib/text.js";
 import { grid, tilesOf } from "../../web/lib/tiles.js";
 import { Viewport } from "../../web/lib/viewport.js";
@@ -112,6 +116,9 @@ test("the command line has what differs from the defaults", () => {
   const settings = defaults(fields);
   const line = (more) => commandLine({ picture: "cat.png", fields, settings, models, region: null, ...more });
   assert.equal(line({}), "clarifier upscale cat.png --upscaler lite --no-diffusion");
+  // A LoRA does not fit the starter set, and the program says so where the page leaves it out.
+  const starter = { ...models, checkpoint: STARTER, loras: [{ file: { name: "a.safetensors" }, scale: 1 }] };
+  assert.equal(line({ models: starter }), "clarifier upscale cat.png --upscaler lite --checkpoint starter");
   const own = { ...settings, upscale_factor: 4, prompt: "it's -here", negative_prompt: "-bad", tile_jitter: true };
   assert.equal(
     line({ picture: "-my cat.png", settings: own, region: [1, 2, 3, 4] }),
@@ -134,6 +141,76 @@ test("the command line has what differs from the defaults", () => {
     line({ models: all }),
     "clarifier upscale cat.png --upscaler 4x.safetensors --checkpoint 'my model.safetensors' --controlnet tile.safetensors --lora more.safetensors:0.5 --lora b.safetensors --embedding neg.pt --device cpu",
   );
+});
+
+/** What a browser keeps, in memory. */
+const store = (kept = {}) => {
+  const all = new Map(Object.entries(kept));
+  return { all, getItem: (key) => all.get(key) ?? null, setItem: (key, value) => all.set(key, value) };
+};
+const KEY = "clarifier.settings";
+
+test("whether the starter set redraws is kept where the user chose, and nothing else is lost of it", () => {
+  assert.equal(new State(store()).models.checkpoint, REDRAWING);
+  const kept = store({ [KEY]: JSON.stringify({ settings: { seed: 3 }, tilePrompts: "R1C1: a cat" }) });
+  const state = new State(kept);
+  // Before the engine has said which settings there are.
+  state.setRedrawing(REDRAWING === STARTER ? null : STARTER);
+  state.describe({ fields, presets });
+  assert.deepEqual([state.settings.seed, state.tilePrompts], [3, "R1C1: a cat"]);
+  state.set({ seed: 4 });
+  const next = new State(kept);
+  assert.deepEqual([next.redrawing, next.models.checkpoint], [state.redrawing, state.redrawing]);
+  next.describe({ fields, presets });
+  assert.equal(next.settings.seed, 4);
+  next.setRedrawing(REDRAWING);
+  assert.equal("redrawing" in JSON.parse(kept.all.get(KEY)), false, "a new default reaches who did not choose");
+});
+
+test("a kept choice of the starter set needs no file", () => {
+  const { models } = new State(store());
+  const left = JSON.parse(JSON.stringify(described({ ...models, checkpoint: STARTER })));
+  assert.deepEqual([left.checkpoint, left.controlnet], [STARTER, null]);
+  assert.deepEqual(lacking(left, models), []);
+  assert.deepEqual(chosenAgain(left, { ...models, checkpoint: null }), { ...models, checkpoint: STARTER });
+});
+
+test("the starter set goes with nothing made for other networks, which is said", async () => {
+  const state = new State(store());
+  const engine = new EventTarget();
+  engine.ask = async (name, models) => ((engine.asked = models), { upscaler: "lite", diffusion: true });
+  const job = new Job(engine, state);
+  let said = "";
+  job.addEventListener("models", ({ detail }) => (said = detail));
+  const file = { name: "a.safetensors", size: 1 };
+  state.setModels({ checkpoint: STARTER });
+  await job.load();
+  assert.deepEqual([engine.asked.checkpoint, job.waiting], [null, true], "without a picture it is not fetched");
+  state.picture = {};
+  assert.deepEqual([job.missing(), job.builtInOnly], ["", true]);
+  for (const [key, value] of [
+    ["controlnet", file],
+    ["vae", file],
+    ["loras", [{ file, scale: 1 }]],
+    ["embeddings", [file]],
+  ]) {
+    const before = state.models[key];
+    state.setModels({ [key]: value });
+    assert.match(job.missing(), /made for Stable Diffusion 1\.5/);
+    assert.equal(job.builtInOnly, false);
+    await job.load();
+    assert.deepEqual(engine.asked, { ...state.models, [key]: before });
+    assert.equal(said, "Enlarging with lite, redrawing with the starter set. Computing on the GPU.");
+    state.setModels({ [key]: before });
+  }
+  state.setModels({ checkpoint: file, controlnet: file });
+  assert.deepEqual([job.missing(), job.builtInOnly], ["", false]);
+  await job.load();
+  assert.match(said, /redrawing with Stable Diffusion\./);
+  state.setModels({ controlnet: null });
+  assert.match(job.missing(), /also needs the Tile ControlNet/);
+  await job.load();
+  assert.equal(engine.asked.checkpoint, null);
 });
 
 test("tiles lie where the engine's do", () => {

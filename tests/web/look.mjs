@@ -12,11 +12,11 @@ const browser = await launch();
 const TALL = { width: WIDE.width, height: 2600 };
 const phone = { size: PHONE, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
-for (const [name, { worker, act, tall }] of Object.entries(states)) {
+for (const [name, { worker, redrawing, act, tall }] of Object.entries(states)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   for (const [place, options] of Object.entries({ 1400: { size: tall ? TALL : WIDE }, 390: phone })) {
     for (const colorScheme of ["light", "dark"]) {
-      const { page, complaints, close } = await visit(browser, server, { worker, colorScheme, ...options });
+      const { page, complaints, close } = await visit(browser, server, { worker, redrawing, colorScheme, ...options });
       await page.locator("#device[data-kind]").waitFor();
       await act(page);
       // Until what fades in is there.

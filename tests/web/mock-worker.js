@@ -2,6 +2,8 @@
 // It enlarges by repeating pixels, slowly enough to be watched, and fails when its name in the address says so.
 import { checkCommands } from "../tests/web/mock-check.js";
 import { storeCommands } from "../tests/web/mock-store.js";
+import { described } from "./lib/kept.js";
+import { STARTER, isFile, redrawing } from "./lib/redrawing.js";
 
 const options = new URL(import.meta.url).searchParams;
 const mode = options.get("mode") ?? "";
@@ -17,7 +19,7 @@ const asked = (self.asked = []);
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const tell = (event, transfer = []) => self.postMessage({ event }, transfer);
-const redraws = (these = models) => Boolean(these?.checkpoint && these.controlnet);
+const redraws = (these = models) => these !== null && redrawing(these) !== null;
 
 function outputOf({ width, height, settings, region }) {
   const factor = settings.upscale_factor;
@@ -81,14 +83,15 @@ const commands = {
     models = null;
     cancelled = false;
     if (mode === "loading panics") throw new Error("memory access out of bounds");
-    for (const file of [given.checkpoint, given.controlnet].filter(Boolean)) {
+    const set = given.checkpoint === STARTER && { name: "starter set", size: 38e6 };
+    for (const file of [set, given.checkpoint, given.controlnet].filter(isFile)) {
       for (let part = 1; part <= 4; part += 1) {
         tell({ event: "load", network: file.name, bytes: (file.size * part) / 4, total: file.size });
         await wait(PACE);
         if (cancelled) throw new Error("cancelled");
       }
     }
-    if (given.checkpoint?.name.includes("sdxl"))
+    if (given.checkpoint?.name?.includes("sdxl"))
       throw new Error(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`);
     models = given;
     const { upscaler, device } = given;
@@ -178,11 +181,7 @@ const folder = () => navigator.storage.getDirectory();
 
 async function keep({ file, settings, region, tilePrompts, width, height, pixels }) {
   const all = { settings, region, tilePrompts, width, height };
-  const files = ["checkpoint", "controlnet"].map((part) => [
-    part,
-    models[part] && { name: models[part].name, size: models[part].size },
-  ]);
-  const text = JSON.stringify({ job: all, models: { ...models, ...Object.fromEntries(files) }, name: file.name });
+  const text = JSON.stringify({ job: all, models: described(models), name: file.name });
   for (const [name, what] of [
     ["job", text],
     ["file", file],

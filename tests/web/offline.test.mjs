@@ -1,13 +1,17 @@
 // The page after its first visit: without a connection, and when the server has a newer one.
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { contextOf, follow, launch, runThrough, sample } from "./browser.mjs";
+import { fixtures } from "./native.mjs";
 import { serve } from "./server.mjs";
 import { stage } from "./staged.mjs";
+import { open as openPart } from "./suite.mjs";
+import { begin, drop, result } from "./user.mjs";
 
 const FOLDER = "/some/folder/";
+const SET = "assets/starter.safetensors";
 let browser;
 before(async () => (browser = await launch()));
 after(() => browser?.close());
@@ -16,22 +20,89 @@ after(() => browser?.close());
 const visited = (name, act) =>
   test(name, { timeout: 120_000 }, async () => {
     const staged = await stage();
-    const server = await serve({ [FOLDER]: staged.path });
+    const asked = [];
+    const server = await serve({ [FOLDER]: (name) => (asked.push(name), readFile(join(staged.path, name))) });
     const context = await contextOf(browser, { serviceWorkers: "allow" });
-    const open = async () => {
-      const { page, complaints } = await follow(context, server, { path: FOLDER });
+    const open = async (redrawing) => {
+      const { page, complaints } = await follow(context, server, { path: FOLDER, redrawing });
       await page.locator("#device[data-kind]").waitFor();
       await page.evaluate(() => navigator.serviceWorker.ready);
       return { page, complaints };
     };
     try {
-      await act({ staged, server, context, open });
+      await act({ staged, server, context, open, asked });
     } finally {
       await context.close();
       server.close();
       await staged.remove();
     }
   });
+
+/** How often the starter set is kept; waits until it is, if it is to be. */
+const keptSets = (page, wait) =>
+  page.evaluate(
+    async ([path, wait]) => {
+      const hash = (await (await fetch("shell.js")).text()).match(new RegExp(`"${path}": "(\\w+)"`))[1];
+      const [name] = await caches.keys();
+      const sets = async () => (await (await caches.open(name)).keys()).filter(({ url }) => url.includes(hash)).length;
+      for (let i = 0; wait && i < 200 && (await sets()) === 0; i += 1) await new Promise((go) => setTimeout(go, 50));
+      return sets();
+    },
+    [SET, wait],
+  );
+
+/** Redraw with the starter set. */
+async function redraw(page) {
+  await drop(page, join(fixtures, "recipe/input.png"));
+  await page.getByText("redrawing with the starter set. Computing").waitFor({ state: "attached" });
+  await begin(page);
+  await result(page);
+  assert.match(await page.locator("#result").textContent(), /^192 × 160, made in/);
+}
+
+/** The same after the page was loaded again without a connection, nor a server. */
+async function redrawOffline({ page, context, server }) {
+  await context.setOffline(true);
+  server.close();
+  await page.reload();
+  await page.locator("#device[data-kind]").waitFor();
+  await redraw(page);
+}
+
+visited("the starter set is kept when the first visit used it", async ({ server, context, open }) => {
+  const { page, complaints } = await open("starter");
+  await page.waitForFunction(() => navigator.serviceWorker.controller);
+  assert.equal(await keptSets(page, false), 0);
+  await redraw(page);
+  assert.equal(await keptSets(page, true), 1);
+  await redrawOffline({ page, context, server });
+  assert.deepEqual(complaints, []);
+});
+
+visited("the starter set is not kept before it is used, and then comes once", async (parts) => {
+  const { page, complaints } = await parts.open();
+  await page.waitForFunction(() => navigator.serviceWorker.controller);
+  await page.reload();
+  await page.getByText("Enlarging with lite. Computing").waitFor({ state: "attached" });
+  assert.equal(await keptSets(page, false), 0);
+  const times = () => parts.asked.filter((name) => name === SET).length;
+  assert.equal(times(), 0);
+  await openPart(page, "Models");
+  await page.getByRole("radio", { name: "Built in: starter set" }).check({ force: true });
+  await page.getByText("redrawing with the starter set as soon as there is a picture").waitFor();
+  assert.equal(times(), 0);
+  await redraw(page);
+  assert.deepEqual([await keptSets(page, true), times()], [1, 1]);
+  // Another version with the same set keeps it.
+  await parts.staged.change("index.html", (text) => text.replace("<title>", "<!-- newer --><title>"));
+  await page.reload();
+  await page.getByText("A new version of this page is there.").waitFor();
+  await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Reload to use it" }).click()]);
+  await redraw(page);
+  assert.deepEqual([await keptSets(page, false), times()], [1, 1]);
+  await redrawOffline({ page, ...parts });
+  assert.deepEqual(complaints, []);
+});
 
 visited("after the first visit it works without a connection", async ({ server, context, open }) => {
   const { page, complaints } = await open();

@@ -4,7 +4,7 @@ import { chooseModels, exact, open, start } from "./suite.mjs";
 
 const openAll = (page) => page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
 
-/** `{ name: { worker, act, tall } }`: the stand-in's options, what is done, and whether there is much below the fold. */
+/** `{ name: { worker, redrawing, act, tall } }`: the stand-in's options, what redraws if not nothing, what is done, and whether there is much below the fold. */
 export const states = {
   empty: { act: (page) => page.locator("[data-name=seed]").waitFor() },
   picture: { act: sample },
@@ -17,6 +17,15 @@ export const states = {
       await page
         .getByLabel("Add a LoRA …")
         .setInputFiles({ name: "a.safetensors", mimeType: "", buffer: Buffer.alloc(9) });
+    },
+  },
+  starter: {
+    tall: true,
+    redrawing: "starter",
+    act: async (page) => {
+      await sample(page);
+      await open(page, "Models");
+      await page.getByText("redrawing with the starter set. Computing").waitFor();
     },
   },
   models: {

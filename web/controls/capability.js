@@ -3,7 +3,7 @@ import { explain, surroundings } from "../lib/causes.js";
 import { h, show } from "../lib/dom.js";
 
 const STILL =
-  "enlarging with the built-in network on the processor, in seconds for ordinary pictures. Redrawing with Stable Diffusion needs a GPU.";
+  "enlarging with the built-in network on the processor, in seconds for ordinary pictures. The starter set redraws there in minutes; Stable Diffusion needs a GPU.";
 
 export class Capability {
   #container;

@@ -36,7 +36,7 @@ export class Form {
       "Choose models",
     );
     this.#note.append(
-      "The built-in network enlarges faithfully. What follows is about redrawing with Stable Diffusion and does nothing without it. ",
+      "The built-in network enlarges faithfully. What follows is about redrawing and does nothing without it. ",
       models,
     );
     state.addEventListener("settings", () => this.#update());

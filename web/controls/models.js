@@ -1,5 +1,6 @@
-// Which networks do the work: those built in, or the user's own files, which stay where they are.
+// Which networks do the work: those that come with the page, or the user's own files, which stay where they are.
 import { h, show, uniqueId } from "../lib/dom.js";
+import { STARTER, isFile } from "../lib/redrawing.js";
 import { bytes } from "../lib/text.js";
 import { Store } from "./store.js";
 
@@ -9,9 +10,9 @@ export class Models {
   #state;
   #status = h("p", { class: "help", role: "status" });
   #list = { loras: h("ul", { class: "files" }), embeddings: h("ul", { class: "files" }) };
-  #slots = [];
-  #device = [];
-  #upscaler = [];
+  /** Each brings a part of this to what the state says. */
+  #parts = [];
+  #gpu;
   #downloads;
   #store;
 
@@ -25,14 +26,9 @@ export class Models {
     container.append(
       this.#status,
       this.#upscalerChoice(),
-      h("h3", {}, "Redrawing"),
-      h(
-        "p",
-        { class: "help" },
-        "Stable Diffusion 1.5 invents the new detail. It needs a checkpoint and the Tile ControlNet; the rest is optional. Download them here, or choose files of your own: they are read in place, nothing is uploaded.",
-      ),
+      this.#redrawingChoice(),
       place,
-      h("h3", {}, "Models in use"),
+      h("h3", {}, "Models of Stable Diffusion 1.5"),
       this.#slot("checkpoint", "Checkpoint", "SD 1.5 in one file"),
       this.#slot("controlnet", "Tile ControlNet", "for SD 1.5"),
       this.#slot("vae", "VAE", "in place of the checkpoint's"),
@@ -50,13 +46,14 @@ export class Models {
     this.#store.focus();
   }
 
-  /** Take downloaded models where nothing is chosen, if there are both that redrawing needs; whether there were. */
+  /** Take downloaded models where no files are chosen, if there are both that redrawing needs; whether there were. */
   useStored() {
     const [checkpoint, controlnet] = ["checkpoint", "controlnet"].map((kind) => this.#downloads.stored(kind)?.file);
     const { models } = this.#state;
-    if (!checkpoint || !controlnet || (models.checkpoint && models.controlnet)) return false;
+    const own = isFile(models.checkpoint);
+    if (!checkpoint || !controlnet || (own && models.controlnet)) return false;
     this.#state.setModels({
-      checkpoint: models.checkpoint ?? checkpoint,
+      checkpoint: own ? models.checkpoint : checkpoint,
       controlnet: models.controlnet ?? controlnet,
     });
     return true;
@@ -79,12 +76,17 @@ export class Models {
     const stays = (file) => !gone.some((one) => same(file, one));
     const { models } = this.#state;
     const single = Object.fromEntries(
-      ["checkpoint", "controlnet", "vae"].filter((key) => !stays(models[key])).map((key) => [key, null]),
+      ["checkpoint", "controlnet", "vae"].filter((key) => !stays(models[key])).map((key) => [key, this.#without(key)]),
     );
     const loras = models.loras.filter(({ file }) => stays(file));
     const embeddings = models.embeddings.filter(stays);
     const fewer = loras.length < models.loras.length || embeddings.length < models.embeddings.length;
     if (fewer || Object.keys(single).length > 0) this.#state.setModels({ ...single, loras, embeddings });
+  }
+
+  /** What there is in the place of a file that is removed. */
+  #without(key) {
+    return { upscaler: "lite", checkpoint: this.#state.redrawing }[key] ?? null;
   }
 
   /** What the engine has loaded, or is doing. */
@@ -96,34 +98,55 @@ export class Models {
 
   /** Without a GPU there is nothing to choose. */
   set gpu(available) {
-    const [gpu] = this.#device;
-    gpu.disabled = !available;
+    this.#gpu.disabled = !available;
     if (!available) this.#state.setModels({ device: "cpu" });
   }
 
   #upscalerChoice() {
-    const name = uniqueId("upscaler");
-    const change = (value) => this.#state.setModels({ upscaler: value });
-    const radio = (value, label) => {
-      const input = h("input", { type: "radio", name, value });
-      input.addEventListener("change", () => change(value));
-      this.#upscaler.push(input);
-      return h("label", {}, input, h("span", {}, label));
-    };
-    const labelId = uniqueId("enlarger");
-    const own = this.#slot("upscaler", "ESRGAN file of your own", "in place of the built-in network");
-    return h(
-      "div",
-      { class: "field" },
-      h("h3", { id: labelId }, "Enlarger"),
-      h(
-        "div",
-        { class: "choices", role: "radiogroup", "aria-labelledby": labelId },
-        radio("lite", "Built in: lite"),
-        radio("lanczos", "Lanczos"),
-      ),
-      own,
+    const { heading, group } = this.#choice(
+      "Enlarger",
+      [
+        ["lite", "Built in: lite"],
+        ["lanczos", "Lanczos"],
+      ],
+      () => this.#state.models.upscaler,
+      (upscaler) => this.#state.setModels({ upscaler }),
     );
+    const own = this.#slot("upscaler", "ESRGAN file of your own", "in place of the built-in network");
+    return h("div", { class: "field" }, heading, group, own);
+  }
+
+  #redrawingChoice() {
+    const { heading, group } = this.#choice(
+      "Redrawing",
+      [
+        [STARTER, "Built in: starter set"],
+        [null, "Off"],
+      ],
+      () => this.#state.models.checkpoint,
+      (redrawing) => this.#state.setRedrawing(redrawing),
+    );
+    const about =
+      "The starter set is small and comes with this page (38 MB). Stable Diffusion 1.5 invents far more. It needs a checkpoint and the Tile ControlNet; the rest is optional. Download them here, or choose files of your own: they are read in place, nothing is uploaded.";
+    return h("div", { class: "field" }, heading, group, h("p", { class: "help" }, about));
+  }
+
+  /** One of a few `[value, label]`, with a heading: `chosen()` is the one that is, `choose` takes another. */
+  #choice(title, all, chosen, choose) {
+    const name = uniqueId("choice");
+    const id = uniqueId("title");
+    const inputs = all.map(([value]) => {
+      const input = h("input", { type: "radio", name });
+      input.addEventListener("change", () => choose(value));
+      return input;
+    });
+    const labels = all.map(([, label], i) => h("label", {}, inputs[i], h("span", {}, label)));
+    this.#parts.push(() => inputs.forEach((input, i) => (input.checked = all[i][0] === chosen())));
+    return {
+      inputs,
+      heading: h("h3", { id }, title),
+      group: h("div", { class: "choices", role: "radiogroup", "aria-labelledby": id }, ...labels),
+    };
   }
 
   /** One file, or none. */
@@ -131,13 +154,12 @@ export class Models {
     const input = h("input", { type: "file", accept: FILES, class: "behind", "aria-label": `Choose: ${label}` });
     const name = h("span", { class: "file-name" });
     const remove = h("button", { type: "button", class: "close", "aria-label": `Remove: ${label}` }, "×");
-    const empty = key === "upscaler" ? "lite" : null;
     input.addEventListener("change", () => {
       if (input.files[0]) this.#state.setModels({ [key]: input.files[0] });
       input.value = "";
     });
     remove.addEventListener("click", () => {
-      this.#state.setModels({ [key]: empty });
+      this.#state.setModels({ [key]: this.#without(key) });
       input.focus();
     });
     const choose = h("label", { class: "plain button" }, input, "Choose …");
@@ -150,9 +172,9 @@ export class Models {
       this.#use(this.#downloads.stored(key));
       remove.focus();
     });
-    this.#slots.push(() => {
+    this.#parts.push(() => {
       const file = this.#state.models[key];
-      const chosen = file !== null && typeof file !== "string";
+      const chosen = isFile(file);
       name.textContent = chosen ? `${file.name}, ${bytes(file.size)}` : about;
       name.classList.toggle("chosen", chosen);
       show(remove, chosen);
@@ -170,7 +192,7 @@ export class Models {
       this.#state.setModels({ [key]: [...this.#state.models[key], ...entries] });
       input.value = "";
     });
-    this.#slots.push(() =>
+    this.#parts.push(() =>
       this.#list[key].replaceChildren(...this.#state.models[key].map((entry, i) => this.#entry(key, entry, i))),
     );
     return h(
@@ -210,32 +232,21 @@ export class Models {
   }
 
   #deviceChoice() {
-    const name = uniqueId("device");
-    const labelId = uniqueId("compute");
-    const radio = (value, label) => {
-      const input = h("input", { type: "radio", name, value });
-      input.addEventListener("change", () => this.#state.setModels({ device: value }));
-      this.#device.push(input);
-      return h("label", {}, input, h("span", {}, label));
-    };
-    return h(
-      "div",
-      { class: "field" },
-      h("h3", { id: labelId }, "Compute on"),
-      h(
-        "div",
-        { class: "choices", role: "radiogroup", "aria-labelledby": labelId },
-        radio("gpu", "GPU"),
-        radio("cpu", "Processor"),
-      ),
+    const { inputs, heading, group } = this.#choice(
+      "Compute on",
+      [
+        ["gpu", "GPU"],
+        ["cpu", "Processor"],
+      ],
+      () => this.#state.models.device,
+      (device) => this.#state.setModels({ device }),
     );
+    [this.#gpu] = inputs;
+    return h("div", { class: "field" }, heading, group);
   }
 
   #update() {
-    const { models } = this.#state;
-    for (const slot of this.#slots) slot();
-    for (const radio of this.#upscaler) radio.checked = models.upscaler === radio.value;
-    for (const radio of this.#device) radio.checked = models.device === radio.value;
+    for (const update of this.#parts) update();
   }
 }
 

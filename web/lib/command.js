@@ -1,4 +1,5 @@
 // The program's command line that does what the page would do.
+import { STARTER, redrawing } from "./redrawing.js";
 import { changed } from "./settings.js";
 
 /** `text` as one word of a POSIX shell. */
@@ -32,7 +33,10 @@ export function commandLine({ picture, fields, settings, models, region }) {
   const { upscaler, checkpoint, controlnet, vae, loras = [], embeddings = [], device } = models;
   // Without saying so, the program takes what its store has.
   words.push(`--upscaler ${quote(typeof upscaler === "string" ? upscaler : upscaler.name)}`);
-  if (checkpoint && controlnet) {
+  const by = redrawing(models);
+  if (by === STARTER) {
+    words.push(`--checkpoint ${STARTER}`);
+  } else if (by) {
     file("--checkpoint", checkpoint);
     file("--controlnet", controlnet);
     file("--vae", vae);

@@ -1,9 +1,11 @@
 // A run from the page's side: models, plan, pixels out, result back.
 import { EngineStopped } from "./engine.js";
 import { Progress } from "./progress.js";
+import { STARTER, isFile, redrawing } from "./redrawing.js";
 import { bytes } from "./text.js";
 
 const PLACES = { gpu: "the GPU", cpu: "the processor" };
+const REDRAWING = { [STARTER]: "the starter set", files: "Stable Diffusion" };
 /** What the engine says of a run that the user ended. */
 export const CANCELLED = "cancelled";
 
@@ -21,6 +23,8 @@ export class Job extends EventTarget {
   #failed = false;
   /** Whether models are being loaded. */
   loading = false;
+  /** Whether the starter set is chosen and not loaded for want of a picture: who only looks at the page need not fetch it. */
+  waiting = false;
   #cancelled = false;
   /** Whether the engine has begun the run: what it died of before that, it would die of again. */
   #given = false;
@@ -40,21 +44,29 @@ export class Job extends EventTarget {
     engine.addEventListener("event", ({ detail }) => this.#heard(detail));
   }
 
-  /** Whether nothing is chosen that redraws. */
-  get enlargesOnly() {
-    const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
-    return !checkpoint && !controlnet && !vae && loras.length === 0 && embeddings.length === 0;
+  /** Whether no files are chosen to redraw with. */
+  get builtInOnly() {
+    const { checkpoint, controlnet } = this.#state.models;
+    return !isFile(checkpoint) && !controlnet && !this.#more;
+  }
+
+  /** Whether there is what only changes how Stable Diffusion redraws. */
+  get #more() {
+    const { vae, loras, embeddings } = this.#state.models;
+    return Boolean(vae) || loras.length > 0 || embeddings.length > 0;
   }
 
   /** What the user has to choose still, in a sentence, or nothing. */
   missing() {
-    const { checkpoint, controlnet, vae, loras, embeddings } = this.#state.models;
-    if (checkpoint && controlnet) return "";
+    const { checkpoint, controlnet } = this.#state.models;
+    const by = redrawing(this.#state.models);
+    if (by === STARTER && (controlnet || this.#more))
+      return "What you chose is made for Stable Diffusion 1.5 and left out with the starter set: choose a checkpoint too, see Models.";
+    if (by) return "";
     if (checkpoint)
       return "Redrawing also needs the Tile ControlNet: see Models. Without it the picture is only enlarged.";
     if (controlnet) return "Redrawing also needs a checkpoint: see Models. Without it the picture is only enlarged.";
-    if (vae || loras.length > 0 || embeddings.length > 0)
-      return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
+    if (this.#more) return "What you chose is used with a checkpoint and the Tile ControlNet: see Models.";
     return "";
   }
 
@@ -73,17 +85,20 @@ export class Job extends EventTarget {
   }
 
   async #load() {
-    const { models } = this.#state;
-    const complete = models.checkpoint && models.controlnet;
-    const nothing = { checkpoint: null, controlnet: null, vae: null, loras: [], embeddings: [] };
+    const { models, picture } = this.#state;
+    const by = redrawing(models);
+    this.waiting = by === STARTER && !picture;
+    const { waiting } = this;
+    const alone = { checkpoint: waiting ? null : by, controlnet: null, vae: null, loras: [], embeddings: [] };
     this.#say("models", "Loading …");
     this.loading = true;
     try {
-      const answer = await this.#engine.ask("models", complete ? models : { ...models, ...nothing });
+      const answer = await this.#engine.ask("models", by === "files" ? models : { ...models, ...alone });
       this.#failed = false;
       this.diffusion = answer.diffusion;
-      const redrawing = answer.diffusion ? ", redrawing with Stable Diffusion" : "";
-      this.#say("models", `Enlarging with ${answer.upscaler}${redrawing}. Computing on ${PLACES[models.device]}.`);
+      const also = answer.diffusion || waiting ? `, redrawing with ${REDRAWING[by]}` : "";
+      const when = waiting ? " as soon as there is a picture" : "";
+      this.#say("models", `Enlarging with ${answer.upscaler}${also}${when}. Computing on ${PLACES[models.device]}.`);
     } catch (error) {
       this.#failed = true;
       this.diffusion = false;
@@ -142,7 +157,7 @@ export class Job extends EventTarget {
     // A failure before may have been for want of something that is there now.
     await this.#loaded?.catch(() => {});
     this.#goOn();
-    if (this.#failed) await (this.#loaded = this.#load());
+    if (this.#failed || this.waiting) await (this.#loaded = this.#load());
     const plan = await this.plan();
     if (!resume) await this.#give(picture);
     this.#goOn();

@@ -1,7 +1,6 @@
 // What of an earlier visit fits what is chosen now. A page cannot open the user's files by itself: they are chosen again.
 import { VERBS } from "./progress.js";
-
-const isFile = (choice) => choice !== null && typeof choice === "object";
+import { isFile } from "./redrawing.js";
 
 /** A sentence on where a run stood; `at` counts stages from 0, and is null where nothing was done yet. */
 export function stood(at) {

@@ -1,5 +1,16 @@
 // The page without a connection: the service worker keeps its files, and tells when there is a newer page.
 
+/** Whether a service worker sees what this page asks for; the first visit's comes too late for that. */
+const seen = Boolean(navigator.serviceWorker?.controller);
+
+/** Have a file kept too that is only kept once it was asked for. */
+export async function keepToo(path) {
+  const { serviceWorker } = navigator;
+  if (!serviceWorker || seen) return;
+  const { active } = await serviceWorker.ready;
+  active.postMessage({ keep: path });
+}
+
 /**
  * Have the page's files kept. `renewed(act)` is called when another version is there; `act` brings the page to it. Where there are no
  * service workers the page needs its server, and that is all.

@@ -1,7 +1,10 @@
 // What the user has chosen: one plain object of settings, kept in the browser; the picture, the models and the region.
+import { REDRAWING, STARTER } from "./redrawing.js";
 import { changed, defaults, salvage } from "./settings.js";
 
 const KEY = "clarifier.settings";
+/** Under `redrawing` there, where the user chose against the starter set. */
+const OFF = "off";
 
 /** Tells of changes by the events `settings`, `picture`, `region` and `models`. */
 export class State extends EventTarget {
@@ -26,10 +29,16 @@ export class State extends EventTarget {
     embeddings: [],
     device: "gpu",
   };
+  /** What redraws where the user's own files do not: the starter set, or nothing (null). */
+  redrawing = REDRAWING;
 
   constructor(storage = safeStorage()) {
     super();
     this.#storage = storage;
+    const { redrawing } = this.#read();
+    if (redrawing === STARTER) this.redrawing = STARTER;
+    if (redrawing === OFF) this.redrawing = null;
+    this.models.checkpoint = this.redrawing;
   }
 
   /** Take the engine's description, and what was kept of its settings. */
@@ -83,6 +92,13 @@ export class State extends EventTarget {
     this.#tell("models");
   }
 
+  /** Redraw with the starter set, or not at all (null), whatever files were chosen; it stays so for the next visit. */
+  setRedrawing(redrawing) {
+    this.redrawing = redrawing;
+    this.#keep();
+    this.setModels({ checkpoint: redrawing, controlnet: null });
+  }
+
   /** The settings that are not at their defaults: what is kept, so that new defaults reach those who never chose. */
   get changed() {
     return changed(this.fields, this.settings);
@@ -93,8 +109,12 @@ export class State extends EventTarget {
   }
 
   #keep() {
+    const { redrawing, tilePrompts } = this;
+    // Before the engine has described its settings there are none to be kept.
+    const settings = this.fields.length > 0 ? { settings: this.changed, tilePrompts } : this.#read();
+    const kept = { ...settings, redrawing: redrawing === REDRAWING ? undefined : (redrawing ?? OFF) };
     try {
-      this.#storage?.setItem(KEY, JSON.stringify({ settings: this.changed, tilePrompts: this.tilePrompts }));
+      this.#storage?.setItem(KEY, JSON.stringify(kept));
     } catch {
       // A full or forbidden store loses nothing but comfort.
     }

@@ -57,6 +57,25 @@ impl Default for Demand {
 }
 
 impl Demand {
+    /// The starter set's, for a plan before it has been fetched (tests/web/starter.test.mjs holds it against the file's).
+    pub(crate) fn starter() -> Self {
+        Self {
+            per_latent: 5.40e6,
+            per_pair: 210.3,
+            outermost: (0.300, 0.0),
+            reused: 2 * (96 + 2 * 64),
+            encoder: 97_184.0,
+            decoder: 273_680.0,
+            latent_channels: 64,
+            channels: 64,
+            widest: 2 * 2 * 96,
+            vae_channels: 24,
+            vae_widest: 40,
+            // 3 × 3 from 288 to 144 channels.
+            largest_weight: 9 * 288 * 144,
+        }
+    }
+
     /// That of the networks in files, of which only the headers are read.
     ///
     /// # Errors

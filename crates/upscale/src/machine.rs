@@ -13,6 +13,8 @@ const UNET_WEIGHTS: u64 = 4_890_000_000;
 const OTHER_WEIGHTS: u64 = 820_000_000;
 /// The same packed, but for the table of tokens, which stays in f32 on the host.
 const OTHER_PACKED: u64 = 490_000_000;
+/// Those of the starter set, whose file is in f16; its table of tokens is not.
+const STARTER_WEIGHTS: u64 = 42_400_000;
 
 /// The device, and what the networks ask of it.
 #[derive(Debug, Clone)]
@@ -51,6 +53,11 @@ impl Machine {
             hint_budget: KEPT_HINTS,
             demand: Demand::default(),
         }
+    }
+
+    /// The same for the starter set in the place of SD 1.5.
+    pub fn with_starter(self) -> Self {
+        Self { weights: STARTER_WEIGHTS, demand: Demand::starter(), ..self }
     }
 }
 

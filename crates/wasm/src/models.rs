@@ -55,7 +55,9 @@ impl Choice {
 
     fn paths(&self, files: &[Source]) -> Answer<Option<DiffusionPaths>> {
         let file = |index: usize| files[index].clone();
-        match (self.checkpoint, self.controlnet) {
+        // A set in one file has its own.
+        let within = || self.checkpoint.filter(|index| DiffusionPaths::has_controlnet(&files[*index]));
+        match (self.checkpoint, self.controlnet.or_else(within)) {
             (Some(checkpoint), Some(controlnet)) => Ok(Some(DiffusionPaths {
                 checkpoint: file(checkpoint),
                 controlnet: file(controlnet),

@@ -35,6 +35,9 @@ struct Intended {
     /// A name, or anything else for a file.
     upscaler: String,
     diffusion: bool,
+    /// Whether that is by the starter set.
+    #[serde(default)]
+    starter: bool,
     device: String,
 }
 
@@ -106,7 +109,10 @@ pub fn plan(wanted: &str) -> Answer<String> {
                 (machine, Box::new(planned))
             }
             (_, intended) => {
-                let machine = wanted.machine();
+                let machine = match intended {
+                    Some(Intended { starter: true, .. }) => wanted.machine().with_starter(),
+                    _ => wanted.machine(),
+                };
                 let diffusion = intended.as_ref().is_some_and(|models| models.diffusion);
                 let enlarger = match intended.as_ref().map(|models| models.upscaler.as_str()) {
                     Some("lanczos") => Enlarger::Lanczos,
@@ -144,7 +150,11 @@ impl Intended {
             UpscalerChoice::Lanczos => self.upscaler == "lanczos",
             UpscalerChoice::File(_) => !["lite", "lanczos"].contains(&self.upscaler.as_str()),
         };
-        upscaler && loaded.device == device && loaded.models.diffusion.is_some() == self.diffusion
+        let starter = loaded.paths.as_ref().is_some_and(|paths| paths.checkpoint == paths.controlnet);
+        upscaler
+            && loaded.device == device
+            && loaded.models.diffusion.is_some() == self.diffusion
+            && starter == self.starter
     }
 }
 
@@ -208,18 +218,21 @@ fn summary(plan: &Plan, result: Size, on_disk: bool) -> String {
             times => format!("{} redrawn {times} times", count(stage.diffusion_tiles)),
         })
         .collect();
-    let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+    let room_of = |bytes: u64| match bytes {
+        0..100_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    };
     let weights = match (plan.weights, &*plan.precision) {
         (0, _) => String::new(),
-        (bytes, "f16") => format!(", {} of it weights, in f16", gigabytes(bytes)),
-        (bytes, _) => format!(", {} of it weights, computed in f32", gigabytes(bytes)),
+        (bytes, "f16") => format!(", {} of it weights, in f16", room_of(bytes)),
+        (bytes, _) => format!(", {} of it weights, computed in f32", room_of(bytes)),
     };
     let room = match on_disk {
-        false => format!("about {}{weights}", gigabytes(plan.peak_memory)),
+        false => format!("about {}{weights}", room_of(plan.peak_memory)),
         true => format!(
             "about {}{weights}, and {} of disk while it runs",
-            gigabytes(plan.peak_memory - plan.scratch),
-            gigabytes(working_bytes(plan, result))
+            room_of(plan.peak_memory - plan.scratch),
+            room_of(working_bytes(plan, result))
         ),
     };
     format!("{} × {} pixels: {}; {room}", result.width, result.height, stages.join(", then "))
