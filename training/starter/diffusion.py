@@ -41,7 +41,8 @@ SHIFTED = 0.75
 """Share of the examples that start from the guess."""
 USUAL = 380
 """Timesteps up to here are the default strength's."""
-SOFT_SHARE = 0.4
+WORDS_WEIGHT = 0.3
+WORDS_FASTER = 4.0
 SOFTNESS = (0.6, 0.08)
 """How far a soft target is on the way to the blurred picture, at first and from `SETTLED` on. Guidance multiplies the difference between sharp and
 soft by six, so it must be small in the end; but from one so small nothing is learned of what the words mean."""
@@ -167,6 +168,9 @@ def main() -> None:
         low, high = SCALES
         straight.straighten(networks["unet"], networks["control"], 0.5 * (low + high) * DECAY**8)
     networks.to(memory_format=torch.channels_last)
+    for name, weight in networks.named_parameters():
+        # The way of the words is long, and little of what is to be learned comes by it.
+        weight.faster = WORDS_FASTER if name.startswith("text.") or "attn2" in name else 1.0
     training = Training(networks, {"matrices": RATE, "rest": 1e-3}, args.minutes, args.state)
     table = alphas()
     sigma_of = ((1 - table) / table).sqrt().float()
@@ -182,39 +186,48 @@ def main() -> None:
         captions, softness = [], []
         first, last = SOFTNESS
         most = last + (first - last) * max(0.0, 1 - training.spent / training.total / SETTLED)
-        for _ in range(BATCH):
+        for _ in range(BATCH // 2):
             i = pick.randrange(HELD_BACK, len(latents["true"]))
             y, x = (pick.randrange(length - SIDE + 1) for length in latents["true"].shape[2:])
             for name in ("true", "soft", "guess"):
                 chosen[name].append(latents[name][i, :, y : y + SIDE, x : x + SIDE])
             chosen["hint"].append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
             chosen["picture"].append(crops["true"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
-            soft = pick.random() < SOFT_SHARE
-            captions.append(caption(soft))
+        # Each example stands there twice, under the same noise: sharp (or of no quality) in the batch's first half, soft in its second.
+        for name in chosen:
+            chosen[name] *= 2
+        for index in range(BATCH):
+            captions.append(caption(index >= BATCH // 2))
             # An empty prompt is of no quality.
-            softness.append(most * (0.5 if captions[-1] == "" else float(soft)))
+            softness.append(most * (0.5 if captions[-1] == "" else float(index >= BATCH // 2)))
         true, soft, guess = (factor * torch.from_numpy(np.stack(chosen[name])).float() for name in ("true", "soft", "guess"))
         target = torch.lerp(true, soft, torch.tensor(softness)[:, None, None, None])
         hint = torch.from_numpy(np.stack(chosen["hint"])).float() / 255
         # Where the recipe works at its strengths more often than elsewhere.
-        t = torch.tensor([pick.randrange(USUAL if pick.random() < 0.8 else STEPS) for _ in range(BATCH)])
-        begun = torch.tensor([min(STEPS - 1, pick.randrange(max(100, int(now)), max(601, int(now) + 1))) for now in t])
-        shifted = torch.tensor([float(pick.random() < SHIFTED) for _ in range(BATCH)])
-        shift = (shifted / sigma_of[begun])[:, None, None, None] * (guess - target)
+        half = BATCH // 2
+        t = torch.tensor([pick.randrange(USUAL if pick.random() < 0.8 else STEPS) for _ in range(half)]).repeat(2)
+        begun = torch.tensor([min(STEPS - 1, pick.randrange(max(100, int(now)), max(601, int(now) + 1))) for now in t[:half]])
+        shifted = torch.tensor([float(pick.random() < SHIFTED) for _ in range(half)])
+        shift = (shifted / sigma_of[begun])[:, None, None, None] * (guess - target)[:half]
         sigma = sigma_of[t][:, None, None, None]
-        eps = torch.randn_like(target) + shift
-        noisy = (target + sigma * eps) / (1 + sigma**2).sqrt()
+        # One noisy latent for both, on the way to the first: so guidance asks.
+        seen = (target[:half] + sigma[:half] * (torch.randn_like(shift) + shift)).repeat(2, 1, 1, 1)
+        eps, noisy = (seen - target) / sigma, seen / (1 + sigma**2).sqrt()
         low, high = SCALES
-        scale = torch.tensor([pick.uniform(low, high) if pick.random() < 0.9 else 0.0 for _ in range(BATCH)])
+        scale = torch.tensor([pick.uniform(low, high) if pick.random() < 0.9 else 0.0 for _ in range(half)]).repeat(2)
         channels_last = torch.channels_last
         with mixed():
             found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
                                      hint.to(memory_format=channels_last), scale)
-        loss = F.mse_loss(found.float(), eps)
+        found = found.float()
+        loss = F.mse_loss(found, eps)
+        # What the words alone change, which is small beside all that is in the noise.
+        wanted, told = (sigma[:half] * (each[:half] - each[half:]) for each in (eps, found))
+        loss = loss + WORDS_WEIGHT * F.mse_loss(told, wanted) / wanted.square().mean().clamp(min=1e-6)
         if training.spent < PICTURE_FROM * training.total:
             return loss
-        x0 = (noisy * (1 + sigma**2).sqrt() - sigma * found.float()) / factor
-        near = [i for i in range(BATCH) if t[i] < LAST_TIMESTEP][:PICTURES]
+        x0 = (noisy * (1 + sigma**2).sqrt() - sigma * found) / factor
+        near = [i for i in pick.sample(range(BATCH), BATCH) if t[i] < LAST_TIMESTEP][:PICTURES]
         if not near:
             return loss
         first, last = MARGIN * 8, (PICTURE_SIDE - MARGIN) * 8

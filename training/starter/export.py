@@ -1,6 +1,6 @@
-"""Both trainings' averaged weights as the set that the program ships: one safetensors file in f16, each network's configuration in its header.
+"""The trainings' averaged weights as the set that the program ships: one safetensors file in f16, each network's configuration in its header.
 
-    python export.py --vae vae.pt --diffusion diffusion.pt --latents latents.npz --set ../../assets/starter.safetensors
+    python export.py --vae vae.pt --decoder decoder.pt --diffusion diffusion.pt --latents latents.npz --set ../../assets/starter.safetensors
 
 `--folder` also writes them in the diffusers layout, for other programs.
 """
@@ -35,12 +35,12 @@ def rgb_of(vae: torch.nn.Module, latents: torch.Tensor) -> list[list[float]]:
     return [[round(value, 5) for value in row] for row in found.tolist()]
 
 
-def networks(vae: Path, diffusion: Path, latents: Path) -> dict[str, torch.nn.Module]:
+def networks(vae: Path, decoder: Path, diffusion: Path, latents: Path) -> dict[str, torch.nn.Module]:
     true = np.load(latents)["true"][:256].astype(np.float32)
     deviation = float(true.std())
     found = {"vae": autoencoder(), "unet": unet(), "controlnet": controlnet(), "text_encoder": text_encoder()}
     found["vae"].register_to_config(scaling_factor=1 / deviation)
-    found["vae"].load_state_dict(averaged(vae, "vae"))
+    found["vae"].load_state_dict(averaged(vae, "vae") | averaged(decoder, "vae"))
     for name, trained in {"unet": "unet", "controlnet": "control", "text_encoder": "text"}.items():
         found[name].load_state_dict(averaged(diffusion, trained))
     found["vae"].eval().register_to_config(rgb_of_latents=rgb_of(found["vae"], torch.from_numpy(true[:32])))
@@ -55,13 +55,14 @@ def configuration(network: torch.nn.Module) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", type=Path, required=True, help="the state of vae.py")
+    parser.add_argument("--decoder", type=Path, required=True, help="the state of decoder.py")
     parser.add_argument("--diffusion", type=Path, required=True, help="the state of diffusion.py")
     parser.add_argument("--latents", type=Path, required=True, help="that diffusion.py made")
     parser.add_argument("--set", type=Path, required=True, help="the file to write")
     parser.add_argument("--folder", type=Path, help="a diffusers folder to write")
     args = parser.parse_args()
     tensors, metadata = {}, {}
-    for name, network in networks(args.vae, args.diffusion, args.latents).items():
+    for name, network in networks(args.vae, args.decoder, args.diffusion, args.latents).items():
         # `position_ids` and the like are no weights.
         weights = {key: value.half().contiguous() for key, value in network.state_dict().items() if value.is_floating_point()}
         largest = max(value.abs().max().item() for value in weights.values())

@@ -18,7 +18,7 @@ def orthogonal(x: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Of weights with two dimensions or more; the first is the output's."""
+    """Of weights with two dimensions or more; the first is the output's. One with an attribute `faster` takes steps so many times as long."""
 
     def __init__(self, weights, lr: float, momentum: float = 0.95):
         super().__init__(weights, {"lr": lr, "momentum": momentum})
@@ -37,4 +37,4 @@ class Muon(torch.optim.Optimizer):
                 x = x.T if tall else x
                 # Tall ones take larger steps: their outputs' changes are then as large as those of others.
                 scale = max(1.0, x.shape[0] / x.shape[1]) ** 0.5
-                weight.add_(x.reshape(weight.shape).to(weight.dtype), alpha=-group["lr"] * scale)
+                weight.add_(x.reshape(weight.shape).to(weight.dtype), alpha=-group["lr"] * scale * getattr(weight, "faster", 1.0))
