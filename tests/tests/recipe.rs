@@ -106,7 +106,7 @@ fn go() -> impl FnMut(Event) -> ControlFlow<()> {
 }
 
 /// The latents of a smooth picture, and the picture.
-pub fn smooth_latents(diffusion: &Diffusion) -> (Canvas, Raster) {
+fn smooth_latents(diffusion: &Diffusion) -> (Canvas, Raster) {
     let input = smooth(Size::new(2048, 256));
     let autoencoder = Autoencoder::new(input.size(), 8192, Wrap::NONE, 8);
     let whole = Rect::new(0, 0, Size::new(256, 32));
@@ -118,15 +118,14 @@ pub fn smooth_latents(diffusion: &Diffusion) -> (Canvas, Raster) {
 
 /// Mean gradient of redrawn latents across the borders of their tiles, in units of that elsewhere; the
 /// start is free of noise.
-pub fn border_gradient(
+fn border_gradient(
     diffusion: &mut Diffusion,
     (start, input): &(Canvas, Raster),
-    text_width: usize,
     (window, overlap, jitter): (TileWindow, u32, bool),
 ) -> f64 {
     let (backend, mut canvas) = (Backend::flex(), start.clone());
     let whole = Rect::new(0, 0, canvas.size);
-    let text = Tensor::zeros([1, 77, text_width], &backend.device);
+    let text = Tensor::zeros([1, 77, 32], &backend.device);
     let settings = Settings {
         tile_width: 32,
         tile_height: 32,
@@ -178,8 +177,7 @@ fn diffusion_tiles_leave_no_seam() {
     let mut models = tiny_models(folder.path(), &Backend::flex());
     let diffusion = models.diffusion.as_mut().unwrap();
     let start = smooth_latents(diffusion);
-    let mut ratio =
-        |window, overlap, jitter| border_gradient(diffusion, &start, 32, (window, overlap, jitter));
+    let mut ratio = |window, overlap, jitter| border_gradient(diffusion, &start, (window, overlap, jitter));
     let feather = ratio(Settings::default().tile_window, 8, false);
     assert!((feather - 1.0).abs() < 0.05, "{feather}");
     // Even with the window that shows most, borders that move leave little where they were.

@@ -43,6 +43,7 @@ USUAL = 380
 """Timesteps up to here are the default strength's."""
 WORDS_WEIGHT = 0.3
 WORDS_FASTER = 4.0
+SURE_FROM = 0.3
 SOFTNESS = (0.6, 0.08)
 """How far a soft target is on the way to the blurred picture, at first and from `SETTLED` on. Guidance multiplies the difference between sharp and
 soft by six, so it must be small in the end; but from one so small nothing is learned of what the words mean."""
@@ -220,7 +221,9 @@ def main() -> None:
             found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
                                      hint.to(memory_format=channels_last), scale)
         found = found.float()
-        loss = F.mse_loss(found, eps)
+        # Where there is hardly noise, what is soft differs from what is seen by many times the noise.
+        trust = torch.cat([torch.ones(half), (sigma[half:].flatten() / SURE_FROM).clamp(max=1).square()])[:, None, None, None]
+        loss = (trust * (found - eps).square()).mean()
         # What the words alone change, which is small beside all that is in the noise.
         wanted, told = (sigma[:half] * (each[:half] - each[half:]) for each in (eps, found))
         loss = loss + WORDS_WEIGHT * F.mse_loss(told, wanted) / wanted.square().mean().clamp(min=1e-6)

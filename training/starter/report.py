@@ -36,14 +36,21 @@ RUNS = {
     "--guidance-end 0.6": ["--guidance-end", "0.6"],
     "9 steps": ["--num-inference-steps", "9"],
 }
-PART = 256
+PART = 192
 """Side of the parts that are shown."""
 
 
-def held_out(kodak: Path) -> dict[str, Image.Image]:
+def held_out(kodak: Path, side: int | None) -> dict[str, Image.Image]:
+    """Whole pictures, or their middles of so many pixels a side."""
+
+    def cut(picture: Image.Image) -> Image.Image:
+        width, height = (length // 16 * 16 if side is None else min(side, length // 16 * 16) for length in picture.size)
+        x, y = (picture.width - width) // 2, (picture.height - height) // 2
+        return picture.crop((x, y, x + width, y + height))
+
     found = {f"kodak {path.stem}": Image.open(path).convert("RGB") for path in sorted(kodak.glob("*.png"))}
     found |= {name.split(".")[0]: skimage_picture(name) for name in SKIMAGE}
-    return {name: picture.crop((0, 0, picture.width // 16 * 16, picture.height // 16 * 16)) for name, picture in found.items()}
+    return {name: cut(picture) for name, picture in found.items()}
 
 
 def tensor(picture: Image.Image) -> torch.Tensor:
@@ -85,9 +92,10 @@ def main() -> None:
     parser.add_argument("--set", type=Path, default=Path(__file__).parents[2] / "assets/starter.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="a folder for all of it")
     parser.add_argument("--first", type=int, help="only so many pictures")
+    parser.add_argument("--side", type=int, help="only the pictures' middles of so many pixels a side, a multiple of 16")
     args = parser.parse_args()
     metric = lpips_alex.load(args.lpips)
-    truth = dict(list(held_out(args.kodak).items())[: args.first])
+    truth = dict(list(held_out(args.kodak, args.side).items())[: args.first])
     halves = args.out / "halves"
     halves.mkdir(parents=True, exist_ok=True)
     for name, picture in truth.items():
@@ -112,7 +120,8 @@ def main() -> None:
         note("autoencoder alone", reconstructed(args.set, true), true)
         strip(list(ways.values())).save(args.out / f"{name}.png")
     means = {method: [float(np.mean(column)) for column in zip(*values)] for method, values in rows.items()}
-    lines = [f"{len(truth)} pictures; the parts show, from the left: {', '.join(['the truth', 'Lanczos', *RUNS])}.", "",
+    what = "pictures" if args.side is None else f"pictures' middles of {args.side} × {args.side} pixels"
+    lines = [f"{len(truth)} {what}; the parts show, from the left: {', '.join(['the truth', 'Lanczos', *RUNS])}.", "",
              "| | PSNR, dB | LPIPS (alex) | texture, levels |", "|---|---|---|---|"]
     lines += [f"| {method} | {a:.2f} | {b:.4f} | {c:.2f} |" for method, (a, b, c) in means.items()]
     (args.out / "report.md").write_text("\n".join(lines) + "\n")

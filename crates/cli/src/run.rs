@@ -103,8 +103,8 @@ fn all(
     }
     let paths = place.agree(diffusion_paths(request))?;
     let with_starter = paths.as_ref().is_some_and(|paths| paths.checkpoint == starter::source());
-    if with_starter && request.checkpoint.is_none() {
-        let note = "redrawing with the small starter set that is built in; `clarifier models pull` downloads SD 1.5, --no-diffusion only enlarges";
+    if request.diffusion && paths.is_none() {
+        let note = "no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them, and --checkpoint starter redraws with a small set that is built in";
         match style {
             Style::Json => print_json(&Event::Warning { message: note.into() }),
             _ => say(note),
@@ -245,8 +245,8 @@ fn alike(backend: &Backend, place: &Place, style: Style) -> Result<()> {
     Ok(())
 }
 
-/// Where the diffusion networks are: as the user says, else the store's, else those built in. None if
-/// diffusion is not wanted.
+/// Where the diffusion networks are: as the user says, else the store's. None if it is not wanted, or
+/// if the store lacks them and none was named.
 fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     if !request.diffusion {
         return Ok(None);
@@ -270,7 +270,7 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
         (Some(_), None) if named || request.checkpoint.is_some() => bail!(
             "there is no Tile ControlNet: give --controlnet, or download it with `clarifier models pull`"
         ),
-        _ => (starter::NAME.into(), starter::NAME.into()),
+        _ => return Ok(None),
     };
     // What is SD 1.5's does not fit the set, so what presets and the store would add is left out.
     let (loras, embeddings) = match starter::is_meant(&checkpoint) {

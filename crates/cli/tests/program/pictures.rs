@@ -20,7 +20,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_demo_is_redrawn_offline_and_named_after_its_factor() {
+fn the_demo_is_enlarged_offline_and_named_after_its_factor() {
     let home = tempfile::tempdir().unwrap();
     let input = home.path().join("cat.png");
     std::fs::copy(demo(), &input).unwrap();
@@ -38,6 +38,26 @@ fn the_demo_is_redrawn_offline_and_named_after_its_factor() {
     let again = clarifier(home.path(), &["upscale", "cat.png", "--device", "cpu"]);
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("it exists already"));
+}
+
+#[test]
+fn the_starter_set_redraws_offline_and_its_recipe_repeats() {
+    let home = tempfile::tempdir().unwrap();
+    picture(48, 40).save(home.path().join("in.png")).unwrap();
+    let run = |args: &[&str]| {
+        let output = clarifier(home.path(), &[&["upscale", "in.png", "--device", "cpu"], args].concat());
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let events = run(&["--checkpoint", "starter", "--upscaler", "lanczos", "-o", "a.png", "--json"]);
+    assert!(events.lines().any(|event| event.contains(r#""event":"step""#)), "{events}");
+    run(&["--recipe", "a.png", "-o", "b.png"]);
+    let read = |name: &str| std::fs::read(home.path().join(name)).unwrap();
+    assert!(read("a.png") == read("b.png"));
+    run(&["--no-diffusion", "--upscaler", "lanczos", "-o", "c.png"]);
+    assert!(read("a.png") != read("c.png"));
+    let plan = run(&["--checkpoint", "starter", "--dry-run"]);
+    assert!(plan.contains("steps × 1 tiles of 12 × 10 latents") && plan.contains("42 MB weights"), "{plan}");
 }
 
 #[test]
@@ -257,10 +277,8 @@ fn events_are_json_and_a_dry_run_writes_nothing() {
     let run = clarifier(home.path(), &["upscale", "in.png", "--json", "--device", "cpu", "--seed", "5"]);
     let lines = String::from_utf8(run.stdout).unwrap();
     let events: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    // That the starter set redraws.
-    assert_eq!(events[0]["event"], "warning");
-    assert!(events[0]["message"].as_str().unwrap().contains("starter set"), "{}", events[0]);
-    assert!(events.iter().any(|event| event["event"] == "step"));
+    // That the enlarger alone runs, then its only stage.
+    assert_eq!((&events[0]["event"], &events[1]["event"]), (&"warning".into(), &"stage".into()));
     assert_eq!(
         (&events.last().unwrap()["event"], &events.last().unwrap()["seed"]),
         (&"done".into(), &5.into())
