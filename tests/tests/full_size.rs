@@ -95,7 +95,7 @@ fn the_default_tile_takes_3_gb_above_the_weights() {
     let mut models = pollster::block_on(loading).unwrap();
     let weights = models.machine().weights as f64 / GIB;
     // One step of one tile of 112 × 144.
-    let settings = Settings { num_inference_steps: 3, ..Settings::default() };
+    let settings = Settings { num_inference_steps: 2, ..Settings::default() };
     let size = Size::new(4 * settings.tile_width, 4 * settings.tile_height);
     let mut input = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
     let (w, h) = (size.width as usize, size.height as usize);
