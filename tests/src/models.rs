@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clarifier_upscale::DiffusionPaths;
 use serde_json::Value;
 
 use crate::json;
@@ -33,6 +34,11 @@ impl Scale {
 /// ControlNet hardly sees it.
 fn is_doubled(name: &str, scale: Scale) -> bool {
     scale != Scale::Full && name.starts_with("controlnet_cond_embedding.") && name.ends_with(".weight")
+}
+
+/// A set whose ControlNet lies with its checkpoint.
+pub fn set_at(path: &Path) -> DiffusionPaths {
+    DiffusionPaths { checkpoint: path.into(), controlnet: path.into(), ..DiffusionPaths::default() }
 }
 
 /// The tensors of a manifest.

@@ -11,7 +11,7 @@ use clarifier_model::lora::{Adapter, Lora, MergedFiles, merge};
 use clarifier_model::tokenizer::{BOS, EOS};
 use clarifier_model::unet::UNet;
 use clarifier_raster::{Depth, Raster, StoreKind, open as open_picture};
-use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::weights::{Entry, Stored, data, write_safetensors, write_safetensors_with};
 use clarifier_tests::{error_in_sigmas, fixture, json, tensors};
 use clarifier_upscale::device::Backend;
@@ -240,11 +240,7 @@ fn a_run_uses_loras_and_embeddings() {
         std::fs::rename(&lora, &path).unwrap();
         path
     };
-    let plain = DiffusionPaths {
-        checkpoint: folder.path().into(),
-        controlnet: folder.path().into(),
-        ..Default::default()
-    };
+    let plain = set_at(folder.path());
     let with = DiffusionPaths {
         loras: vec![LoraChoice::new(&lora, 1.0)],
         embeddings: vec![fixture("prompts/bad-picture.pt").into()],

@@ -8,13 +8,11 @@ use clarifier_model::loader::{self, Placement, Weights};
 use clarifier_model::unet::UNet;
 use clarifier_model::weight::Packing;
 use clarifier_raster::{Channels, Depth, Planes, Raster, StoreKind};
-use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::weights::{Stored, data};
 use clarifier_tile::Size;
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{
-    DiffusionPaths, Error, Event, Job, Models, Phase, Settings, UpscalerChoice, upscale,
-};
+use clarifier_upscale::{Error, Event, Job, Models, Phase, Settings, UpscalerChoice, upscale};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -32,16 +30,20 @@ fn memory(what: &str) -> f64 {
     kib * 1024.0 / GIB
 }
 
+fn picture(size: Size) -> Raster {
+    let mut raster = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
+    let values = data("picture", &[3, size.height as usize, size.width as usize]);
+    let values = values.into_iter().map(|v| 0.5 + 0.3 * v).collect();
+    raster.write(0, 0, &Planes::new(size, 3, values)).unwrap();
+    raster
+}
+
 #[test]
 #[ignore = "2.9 GB of weights: cargo xtask full-size"]
 fn a_full_size_run_stays_under_9_gib() {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Full, Stored::F16);
-    let paths = DiffusionPaths {
-        checkpoint: folder.path().into(),
-        controlnet: folder.path().into(),
-        ..Default::default()
-    };
+    let paths = set_at(folder.path());
     let backend = Backend::flex();
     let mut weights = std::collections::BTreeMap::new();
     let begun = std::time::Instant::now();
@@ -63,9 +65,7 @@ fn a_full_size_run_stays_under_9_gib() {
     assert!(weights < 0.55 * in_f32, "{weights} of {in_f32} GiB");
     assert!(loaded < weights + 0.5, "{loaded} GiB for {weights} GiB of weights");
     let size = Size::new(256, 256);
-    let mut input = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
-    let values = data("picture", &[3, 256, 256]).into_iter().map(|v| 0.5 + 0.3 * v).collect();
-    input.write(0, 0, &Planes::new(size, 3, values)).unwrap();
+    let input = picture(size);
     let mut output = Raster::new(&StoreKind::Memory, size.times(2), Channels::Rgb, Depth::Eight).unwrap();
     let settings = Settings { num_inference_steps: 6, denoise_strength: 0.4, ..Settings::default() };
     let job = Job::new(1);
@@ -84,11 +84,7 @@ fn a_full_size_run_stays_under_9_gib() {
 fn the_default_tile_takes_3_gb_above_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Full, Stored::F16);
-    let paths = DiffusionPaths {
-        checkpoint: folder.path().into(),
-        controlnet: folder.path().into(),
-        ..Default::default()
-    };
+    let paths = set_at(folder.path());
     let (backend, job) = (Backend::flex(), Job::new(1));
     let observe = &mut |_| ControlFlow::Continue(());
     let loading = Models::load(&backend, &UpscalerChoice::Lanczos, Some(&paths), observe);
@@ -97,10 +93,7 @@ fn the_default_tile_takes_3_gb_above_the_weights() {
     // One step of one tile of 112 × 144.
     let settings = Settings { num_inference_steps: 2, ..Settings::default() };
     let size = Size::new(4 * settings.tile_width, 4 * settings.tile_height);
-    let mut input = Raster::new(&StoreKind::Memory, size, Channels::Rgb, Depth::Eight).unwrap();
-    let (w, h) = (size.width as usize, size.height as usize);
-    let values = data("picture", &[3, h, w]).into_iter().map(|v| 0.5 + 0.3 * v).collect();
-    input.write(0, 0, &Planes::new(size, 3, values)).unwrap();
+    let input = picture(size);
     let mut output = Raster::new(&StoreKind::Memory, size.times(2), Channels::Rgb, Depth::Eight).unwrap();
     let mut highest = Vec::new();
     let mut observe = |event| {

@@ -5,7 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use clarifier_kernels::{
     AttentionBudget, GroupStats, Tiles, attention, conv2d, geglu, group_norm, group_norm_silu, group_stats,
-    linear,
+    linear, refuse_subgroups,
 };
 use clarifier_tests::weights::data;
 
@@ -22,7 +22,7 @@ fn made<const D: usize>(name: &str, dims: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new::<f32, _>(values, dims), &Device::flex())
 }
 
-/// What runs the kernels: the types that the adapter has, with both kinds of tiles.
+/// What runs the kernels: the types that the adapter has, with both kinds of tiles, and those in registers without subgroups too.
 fn each(mut check: impl FnMut(&str, FloatDType, f32)) {
     let backend = gpu();
     let f16 =
@@ -30,13 +30,16 @@ fn each(mut check: impl FnMut(&str, FloatDType, f32)) {
     if !f16 {
         println!("{} has no f16: that half is not tested here", backend.reason);
     }
-    for tiles in [Tiles::Registers, Tiles::Shared] {
+    for (tiles, alone) in [(Tiles::Registers, false), (Tiles::Registers, true), (Tiles::Shared, false)] {
         Tiles::force(Some(tiles));
-        check(&format!("{tiles:?}, f32"), FloatDType::F32, F32);
+        refuse_subgroups(alone);
+        let name = format!("{tiles:?}{}", if alone { " without subgroups" } else { "" });
+        check(&format!("{name}, f32"), FloatDType::F32, F32);
         if f16 {
-            check(&format!("{tiles:?}, f16"), FloatDType::F16, F16);
+            check(&format!("{name}, f16"), FloatDType::F16, F16);
         }
     }
+    refuse_subgroups(false);
     Tiles::force(None);
 }
 

@@ -11,11 +11,11 @@ use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
 use clarifier_model::weight::{Packing, Weight};
 use clarifier_raster::{StoreKind, open};
-use clarifier_tests::models::{Scale, entries, write_diffusers};
+use clarifier_tests::models::{Scale, entries, set_at, write_diffusers};
 use clarifier_tests::weights::{Stored, data, write_safetensors};
 use clarifier_tests::{fixture, json, psnr};
 use clarifier_upscale::device::{Backend, DeviceChoice, Precision, choose};
-use clarifier_upscale::{Diffusion, DiffusionPaths, SolverKind, UpscalerChoice};
+use clarifier_upscale::{Diffusion, SolverKind, UpscalerChoice};
 
 use crate::recipe::{fixture_settings, load, run};
 
@@ -133,22 +133,33 @@ fn epsilon(folder: &Path, device: &Device, packing: Packing, rounded: bool) -> V
     values(unet.forward(x, 561.0, &text, Some(residuals)))
 }
 
-/// The same numbers in another container: the same result to the bit.
-pub fn check_networks(device: &Device) {
+/// The mean square of what differs.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64
+}
+
+/// The same numbers in another container: the same result, to `tolerance` of what rounding the weights changes (0: to the bit).
+pub fn check_networks(device: &Device, tolerance: f64) {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Tiny, Stored::F32);
     let of = |packing, rounded| epsilon(folder.path(), device, packing, rounded);
     let (plain, reference) = (of(Packing::Never, false), of(Packing::Never, true));
-    assert_eq!(of(Packing::Exact, true), reference);
-    assert_eq!(of(Packing::Rounded, false), reference);
+    let rounding = distance(&plain, &reference).sqrt();
+    assert!(rounding > 0.0, "rounding is seen");
+    let check = |name: &str, got: Vec<f32>, want: &[f32]| {
+        let off = distance(&got, want).sqrt();
+        assert!(off <= tolerance * rounding, "{name}: off by {off}, rounding by {rounding}");
+    };
+    check("exact", of(Packing::Exact, true), &reference);
+    check("rounded", of(Packing::Rounded, false), &reference);
     // Files in f32 stay what they are.
-    assert_eq!(of(Packing::Exact, false), plain);
-    assert_ne!(plain, reference, "rounding is seen");
+    check("plain", of(Packing::Exact, false), &plain);
 }
 
 #[test]
 fn networks_with_packed_weights_are_the_same() {
-    check_networks(&Device::flex());
+    check_networks(&Device::flex(), 0.0);
 }
 
 #[test]
@@ -156,7 +167,8 @@ fn packed_weights_work_on_wgpu() {
     let backend = crate::gpu::gpu();
     check_unpacking(&backend.device);
     check_large(&backend.device);
-    check_networks(&backend.device);
+    // Which of burn's kernels run is tuned while they run, so sums may be in another order the next time.
+    check_networks(&backend.device, 0.1);
 }
 
 /// The fixture's recipe: PSNR against f32's reference, in dB.
@@ -184,11 +196,7 @@ fn the_recipe_with_rounded_weights_on_wgpu_is_near_that_without() {
 fn files_in_f16_take_half_the_memory_and_give_the_same_picture() {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Tiny, Stored::F16);
-    let paths = DiffusionPaths {
-        checkpoint: folder.path().into(),
-        controlnet: folder.path().into(),
-        ..Default::default()
-    };
+    let paths = set_at(folder.path());
     let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
     let settings = fixture_settings(SolverKind::Ddim);
     let result = |packing| {
@@ -217,11 +225,7 @@ fn what_overflows_in_f16_is_done_in_f32_with_packed_weights() {
     unet.iter_mut().filter(|entry| entry.name == "conv_out.bias").for_each(|e| e.formula = "=70000".into());
     let file = folder.path().join("unet/diffusion_pytorch_model.safetensors");
     write_safetensors(&file, &unet, Stored::F32);
-    let paths = DiffusionPaths {
-        checkpoint: folder.path().into(),
-        controlnet: folder.path().into(),
-        ..Default::default()
-    };
+    let paths = set_at(folder.path());
     let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
     let result = |dtype| {
         let backend = Backend { dtype, ..Backend::flex() };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Tensor;
 use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, Wrap, open};
-use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::weights::Stored;
 use clarifier_tests::{fixture, json, psnr};
 use clarifier_tile::{Rect, Size, TileGrid};
@@ -19,7 +19,7 @@ use clarifier_upscale::{
 /// The tiny networks on a device.
 pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
     write_diffusers(folder, Scale::Tiny, Stored::F32);
-    let paths = DiffusionPaths { checkpoint: folder.into(), controlnet: folder.into(), ..Default::default() };
+    let paths = set_at(folder);
     load(backend, &UpscalerChoice::Lanczos, Some(&paths))
 }
 

@@ -4,13 +4,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clarifier_raster::{Planes, Raster, StoreKind, open};
+use clarifier_tests::models::set_at;
 use clarifier_tests::weights::{data, write_tensor};
 use clarifier_tests::{fixture, psnr};
 use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{
-    DiffusionPaths, Error, Event, Models, Settings, SolverKind, TileWindow, UpscalerChoice,
-};
+use clarifier_upscale::{Error, Event, Models, Settings, SolverKind, TileWindow, UpscalerChoice};
 
 use crate::crash_folder::CrashFolder;
 use crate::journal::{Case, journal};
@@ -26,13 +25,7 @@ fn asset(name: &str) -> PathBuf {
 
 /// The set, on the CPU.
 fn starter(upscaler: &UpscalerChoice) -> Models {
-    let set = asset("starter.safetensors");
-    let paths = DiffusionPaths {
-        checkpoint: set.as_path().into(),
-        controlnet: set.as_path().into(),
-        ..DiffusionPaths::default()
-    };
-    load(&Backend::flex(), upscaler, Some(&paths))
+    load(&Backend::flex(), upscaler, Some(&set_at(&asset("starter.safetensors"))))
 }
 
 /// A part of the README's picture: fur, whiskers, an eye.

@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use clarifier_raster::Planes;
-use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::team::in_threads;
 use clarifier_tests::weights::Stored;
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{DiffusionPaths, Error, Event, Models, Team};
+use clarifier_upscale::{Error, Event, Models, Team};
 
 use crate::crash_folder::CrashFolder;
 use crate::journal::{Case, cases, journal};
@@ -16,7 +16,7 @@ use crate::recipe::load;
 
 /// Networks of the process's own.
 fn models(case: &Case, folder: &Path) -> Models {
-    let paths = DiffusionPaths { checkpoint: folder.into(), controlnet: folder.into(), ..Default::default() };
+    let paths = set_at(folder);
     load(&Backend::flex(), &case.upscaler, case.diffusion.then_some(&paths))
 }
 

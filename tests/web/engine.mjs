@@ -32,12 +32,13 @@ export const startComparing = (page) =>
     };
   });
 
-/** In the page: `ask(name, argument)` of a worker of our own, which notes events in `heard`. */
-export async function startEngine(page) {
+/** In the page: `ask(name, argument)` of a worker of our own, which notes events in `heard`; `before` is a module that it runs before the engine. */
+export async function startEngine(page, { before = null } = {}) {
   await startComparing(page);
-  await page.evaluate(() => {
+  await page.evaluate((before) => {
     // As the page starts it: bound by the page's policy.
-    const code = `import ${JSON.stringify(new URL("web/worker.js", document.baseURI).href)};`;
+    const modules = [before, "web/worker.js"].filter(Boolean).map((path) => new URL(path, document.baseURI).href);
+    const code = modules.map((module) => `import ${JSON.stringify(module)};`).join("\n");
     const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     const worker = new Worker(url, { type: "module" });
     globalThis.endEngine = () => worker.terminate();
@@ -88,5 +89,5 @@ export async function startEngine(page) {
         embeddings: [],
         ...given,
       });
-  });
+  }, before);
 }

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { launch, visit } from "./browser.mjs";
 import { startEngine } from "./engine.mjs";
-import { dist, fixtures, workshop } from "./native.mjs";
+import { dist, fixtures, root, workshop } from "./native.mjs";
 import { serve } from "./server.mjs";
 
 const PHOTOGRAPH = "recipe/input.png";
@@ -17,7 +17,12 @@ let server, browser, shop;
 before(async () => {
   shop = await workshop();
   // Below a folder, as on many a server.
-  server = await serve({ "/some/folder/": dist, "/some/folder/fixtures/": fixtures, "/some/folder/work/": shop.path });
+  server = await serve({
+    "/some/folder/": dist,
+    "/some/folder/fixtures/": fixtures,
+    "/some/folder/work/": shop.path,
+    "/some/folder/tests/": join(root, "tests/web"),
+  });
   browser = await launch({ gpu: true });
 });
 
@@ -31,7 +36,7 @@ after(async () => {
 async function withEngine(act, from = browser) {
   const { page, complaints, close } = await visit(from, server, { path: "/some/folder/" });
   try {
-    await startEngine(page);
+    await startEngine(page, { before: "tests/pipelines.js" });
     await act(page);
   } finally {
     await close();
@@ -246,12 +251,13 @@ test(
       // Not the first run: there the browser is busy with compiling.
       const cancelled = await page.evaluate(
         async ([photograph, wanted]) => {
-          heard.length = 0;
+          const at = heard.length;
           const running = enlarge(photograph, wanted).then(
             () => "done",
             (error) => error.message,
           );
-          while (!heard.some(({ phase }) => phase === "diffuse")) await new Promise((go) => setTimeout(go, 10));
+          while (!heard.slice(at).some(({ phase }) => phase === "diffuse"))
+            await new Promise((go) => setTimeout(go, 10));
           const begun = performance.now();
           ask("cancel");
           return { message: await running, seconds: (performance.now() - begun) / 1000 };
@@ -263,8 +269,9 @@ test(
       assert.ok(cancelled.seconds < 1, `${cancelled.seconds} s`);
       const again = await page.evaluate(
         async ([photograph, wanted, expected]) => {
+          const at = heard.length;
           const done = await enlarge(photograph, wanted);
-          const events = [...new Set(heard.map(({ event }) => event))];
+          const events = [...new Set(heard.slice(at).map(({ event }) => event))];
           return { events, ...(await compare(done.blob, expected)) };
         },
         [`fixtures/${PHOTOGRAPH}`, wanted, `work/${expected}`],
@@ -275,6 +282,12 @@ test(
         "no weights were loaded again",
       );
       assert.equal(again.psnr, first.psnr);
+      const compiled = await page.evaluate(() =>
+        heard.filter(({ event }) => event === "pipeline").map(({ source }) => source),
+      );
+      t.diagnostic(`${compiled.length} shaders`);
+      assert.ok(compiled.length > 20, "they are seen");
+      assert.equal(new Set(compiled).size, compiled.length, "none is compiled twice");
     });
   },
 );

@@ -10,6 +10,7 @@ cargo xtask web         the page as a static folder, dist/ (scripts/web)
 cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
 cargo xtask bench       how fast each kernel and network is, and what PyTorch does beside it (--help says how)
 cargo xtask bench-web   the kernels in Chromium beside onnxruntime-web's (tests/web/bench.mjs says how; --real for a GPU with a screen)
+cargo xtask first-tile  how long the page's engine takes until the first tile, shaders compiled, and what share of a run that is
 cargo xtask gigapixel   pictures of 64 to 1024 megapixels: time and memory (--help says what it needs)
 cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
 
@@ -38,6 +39,14 @@ fn main() -> ExitCode {
             let mut all = vec!["tests/web/bench.mjs"];
             all.extend(asked.iter().map(String::as_str));
             run("npm", &["ci", "--prefix", "tests/web", "--no-audit", "--no-fund", "--silent"])
+                && run("node", &all)
+        }
+        "first-tile" => {
+            let asked: Vec<String> = std::env::args().skip(2).collect();
+            let mut all = vec!["tests/web/first-tile.mjs"];
+            all.extend(asked.iter().map(String::as_str));
+            run("scripts/web", &[])
+                && run("npm", &["ci", "--prefix", "tests/web", "--no-audit", "--no-fund", "--silent"])
                 && run("node", &all)
         }
         "gigapixel" => gigapixel::run(&std::env::args().skip(2).collect::<Vec<_>>()),

@@ -102,7 +102,6 @@ fn all(
         work.log(&format!("device: {}", backend.reason));
     }
     let paths = place.agree(diffusion_paths(request))?;
-    let with_starter = paths.as_ref().is_some_and(|paths| paths.checkpoint == starter::source());
     if request.diffusion && paths.is_none() {
         let note = "no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them, and --checkpoint starter redraws with a small set that is built in";
         match style {
@@ -111,7 +110,7 @@ fn all(
         }
     }
     // What names files of SD 1.5's is of no use to the starter set.
-    let adapted = paths.is_some() && !with_starter;
+    let adapted = paths.as_ref().is_some_and(|paths| paths.checkpoint != starter::source());
     let notes = match adapted {
         true => request.adapters.notes(&request.settings, &request.tile_prompts),
         false => Vec::new(),
@@ -251,7 +250,10 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     if !request.diffusion {
         return Ok(None);
     }
-    let named = request.controlnet.is_some() || request.vae.is_some() || request.adapters.any();
+    let named = request.checkpoint.is_some()
+        || request.controlnet.is_some()
+        || request.vae.is_some()
+        || request.adapters.any();
     let checkpoint = request
         .checkpoint
         .clone()
@@ -260,14 +262,14 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     let controlnet = request
         .controlnet
         .clone()
-        .or_else(|| checkpoint.clone().filter(|path| starter::has_controlnet(path)))
+        .or_else(|| request.checkpoint.clone().filter(|path| starter::has_controlnet(path)))
         .or_else(|| store::find("controlnet-tile"));
     let (checkpoint, controlnet) = match (checkpoint, controlnet) {
         (Some(checkpoint), Some(controlnet)) => (checkpoint, controlnet),
         (None, _) if named => {
             bail!("there is no checkpoint: give --checkpoint, or download one with `clarifier models pull`")
         }
-        (Some(_), None) if named || request.checkpoint.is_some() => bail!(
+        (_, None) if named => bail!(
             "there is no Tile ControlNet: give --controlnet, or download it with `clarifier models pull`"
         ),
         _ => return Ok(None),

@@ -19,6 +19,7 @@ mod conv_any;
 mod grid;
 pub mod norm;
 pub mod product;
+pub mod subgroups;
 mod tensor;
 mod tiled;
 mod tiles;

@@ -6,6 +6,7 @@ use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
 use crate::grid::workgroups;
+use crate::subgroups;
 use crate::tiled::{Source, Window, tiled};
 use crate::tiles::Tiles;
 
@@ -65,13 +66,15 @@ const FEW_ROWS: usize = 4;
 
 /// `left · right + bias`: left is `[batch, m, k]`, or `[m, k]` for all; the result is `[batch, m, n]`.
 pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: Bias, sizes: Sizes) -> Gpu {
-    let Sizes { batch, m, n, .. } = sizes;
+    let Sizes { batch, m, n, k, .. } = sizes;
     let out = left.empty([batch, m, n]);
     let client = &left.0.client;
     let (along, bias) = bias.map_or((Bias::None, left), |bias| (along, bias));
     match Tiles::of(client) {
         Tiles::Registers => {
             let rows = if m <= FEW_ROWS * 2 { FEW_ROWS } else { ROWS };
+            let width = |length: usize| if length.is_multiple_of(4) { 4 } else { 1 };
+            let of_right = if lies == Right::Columns { width(k) } else { width(n) };
             let tiles = batch * m.div_ceil(rows) * n.div_ceil(LANES * COLUMNS);
             // SAFETY: all indices are clamped to `sizes`, which are the operands' own.
             #[allow(unsafe_code)]
@@ -80,6 +83,9 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
                     client,
                     workgroups(tiles),
                     CubeDim::new_1d(LANES as u32),
+                    width(k),
+                    of_right,
+                    width(n),
                     left.arg(),
                     right.arg(),
                     bias.arg(),
@@ -88,6 +94,8 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
                     rows,
                     lies,
                     along,
+                    rows.is_multiple_of(LANES) && subgroups::span_workgroups(client),
+                    (width(k), of_right, width(n)),
                     left.element(),
                 );
             }
@@ -103,17 +111,19 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
     out
 }
 
-/// An invocation's tile in registers; neighbours have neighbouring columns.
+/// An invocation's tile in registers: `rows` of neighbouring columns.
 #[cube(launch_unchecked)]
-fn registers<F: Float>(
-    left: &[F],
-    right: &[F],
+fn registers<F: Float, L: Size, R: Size, O: Size>(
+    left: &[Vector<F, L>],
+    right: &[Vector<F, R>],
     bias: &[F],
-    out: &mut [F],
+    out: &mut [Vector<F, O>],
     sizes: Sizes,
     #[comptime] rows: usize,
     #[comptime] lies: Right,
     #[comptime] along: Bias,
+    #[comptime] shared: bool,
+    #[comptime] widths: (usize, usize, usize),
     #[define(F)] _type: ElemType,
 ) {
     let (tiles_m, tiles_n) = (sizes.m.div_ceil(rows), sizes.n.div_ceil(LANES * COLUMNS));
@@ -121,56 +131,97 @@ fn registers<F: Float>(
     let batch = tile / (tiles_m * tiles_n);
     // Neighbours share rows, whose values then stay in the cache.
     let row = tile / tiles_n % tiles_m * rows;
-    let column = tile % tiles_n * (LANES * COLUMNS) + UNIT_POS as usize;
+    let column = (tile % tiles_n * LANES + UNIT_POS as usize) * COLUMNS;
     let left_at = batch * sizes.left;
     let right_at = batch * sizes.right;
+    let terms = comptime!(widths.0);
+    let wide = comptime!(widths.1);
+    let wide_out = comptime!(widths.2);
 
     let mut sums = Array::<f32>::new(comptime!(rows * COLUMNS));
-    let mut from = Array::<usize>::new(rows);
     #[unroll]
-    for i in 0..rows {
-        from[i] = left_at + min(row + i, sizes.m - 1) * sizes.k;
-        #[unroll]
-        for j in 0..COLUMNS {
-            sums[i * COLUMNS + j] = 0.0;
-        }
+    for i in 0..comptime!(rows * COLUMNS) {
+        sums[i] = 0.0;
+    }
+    // All rows, or every eighth of them, for the others.
+    let step = comptime!(if shared { LANES } else { 1 });
+    let own = comptime!(rows / step);
+    let first = if comptime!(shared) { UNIT_POS as usize } else { 0usize.runtime() };
+    let mut from = Array::<usize>::new(own);
+    #[unroll]
+    for i in 0..own {
+        from[i] = (left_at + min(row + i * step + first, sizes.m - 1) * sizes.k) / terms;
     }
     let mut with = Array::<usize>::new(COLUMNS);
     #[unroll]
     for j in 0..COLUMNS {
-        let column = min(column + j * LANES, sizes.n - 1);
-        with[j] =
-            if comptime!(lies == Right::Columns) { right_at + column * sizes.k } else { right_at + column };
-    }
-    let step = if comptime!(lies == Right::Columns) { 1usize.runtime() } else { sizes.n };
-    for s in 0..sizes.k {
-        let mut b = Array::<f32>::new(COLUMNS);
-        #[unroll]
-        for j in 0..COLUMNS {
-            b[j] = f32::cast_from(right[with[j] + s * step]);
+        if comptime!(lies == Right::Columns) {
+            with[j] = (right_at + min(column + j, sizes.n - 1) * sizes.k) / wide;
+        } else {
+            with[j] = (right_at + min(column + j, sizes.n - wide)) / wide;
         }
-        #[unroll]
-        for i in 0..rows {
-            let a = f32::cast_from(left[from[i] + s]);
+    }
+    for s in 0..sizes.k / terms {
+        let mut b = Array::<f32>::new(comptime!(COLUMNS * terms));
+        if comptime!(lies == Right::Columns) {
             #[unroll]
             for j in 0..COLUMNS {
-                sums[i * COLUMNS + j] += a * b[j];
+                let line = right[with[j] + s];
+                #[unroll]
+                for q in 0..terms {
+                    b[q * COLUMNS + j] = f32::cast_from(line.extract(q));
+                }
+            }
+        } else {
+            #[unroll]
+            for q in 0..terms {
+                #[unroll]
+                for j in 0..comptime!(COLUMNS / wide) {
+                    let line = right[with[j * wide] + (s * terms + q) * (sizes.n / wide)];
+                    #[unroll]
+                    for e in 0..wide {
+                        b[q * COLUMNS + j * wide + e] = f32::cast_from(line.extract(e));
+                    }
+                }
+            }
+        }
+        #[unroll]
+        for group in 0..own {
+            let line = left[from[group] + s];
+            #[unroll]
+            for q in 0..terms {
+                let value = f32::cast_from(line.extract(q));
+                #[unroll]
+                for i in 0..step {
+                    let a =
+                        if comptime!(shared) { plane_broadcast(value, comptime!(i as u32)) } else { value };
+                    #[unroll]
+                    for j in 0..COLUMNS {
+                        sums[(group * step + i) * COLUMNS + j] += a * b[q * COLUMNS + j];
+                    }
+                }
             }
         }
     }
     #[unroll]
     for i in 0..rows {
+        let row = row + i;
         #[unroll]
-        for j in 0..COLUMNS {
-            let (row, column) = (row + i, column + j * LANES);
+        for j in 0..comptime!(COLUMNS / wide_out) {
+            let column = column + j * wide_out;
             if row < sizes.m && column < sizes.n {
-                let mut sum = sums[i * COLUMNS + j];
-                match comptime!(along) {
-                    Bias::None => {}
-                    Bias::Rows => sum += f32::cast_from(bias[row]),
-                    Bias::Columns => sum += f32::cast_from(bias[column]),
+                let mut line = Vector::<F, O>::new(F::new(0.0));
+                #[unroll]
+                for e in 0..wide_out {
+                    let mut sum = sums[i * COLUMNS + j * wide_out + e];
+                    match comptime!(along) {
+                        Bias::None => {}
+                        Bias::Rows => sum += f32::cast_from(bias[row]),
+                        Bias::Columns => sum += f32::cast_from(bias[column + e]),
+                    }
+                    line.insert(e, F::cast_from(sum));
                 }
-                out[(batch * sizes.m + row) * sizes.n + column] = F::cast_from(sum);
+                out[((batch * sizes.m + row) * sizes.n + column) / wide_out] = line;
             }
         }
     }

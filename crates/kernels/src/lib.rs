@@ -14,6 +14,7 @@ mod packed;
 pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
 pub use clarifier_gpu_kernels::Tiles;
+pub use clarifier_gpu_kernels::subgroups::{allow as allow_subgroups, refuse as refuse_subgroups};
 pub use conv::{conv2d, dense_block};
 pub use cpu::peak_flops;
 pub use linear::linear;

@@ -260,6 +260,9 @@ async fn gpu(
     let failed = |reason: String| DeviceError::Start { name: "that wgpu prefers".into(), reason };
     let options = Device::wgpu_options().device_kind(kind);
     let (device, setup) = options.init_with_setup_async().await.map_err(|e| failed(e.to_string()))?;
+    if setup.device.features().contains(wgpu::Features::SUBGROUP) {
+        clarifier_kernels::allow_subgroups(&device);
+    }
     let adapter = AdapterInfo::new(&setup.adapter);
     let f16 = adapter.shader_f16 && device.supports_dtype(DType::F16);
     let dtype = match precision {

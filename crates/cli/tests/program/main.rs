@@ -8,6 +8,7 @@ mod metadata;
 mod pictures;
 mod recipes;
 mod selftest;
+mod starter;
 mod store;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageBuffer, ImageReader, Rgb, Rgba};
 use crate::{clarifier, command, demo, stderr};
 
 /// A small picture, not symmetric in any way.
-fn picture(width: u32, height: u32) -> DynamicImage {
+pub fn picture(width: u32, height: u32) -> DynamicImage {
     let pixel = |x: u32, y: u32| Rgb([(7 * x % 256) as u8, (11 * y % 256) as u8, ((x * y) % 256) as u8]);
     DynamicImage::ImageRgb8(ImageBuffer::from_fn(width, height, pixel))
 }
@@ -38,26 +38,6 @@ fn the_demo_is_enlarged_offline_and_named_after_its_factor() {
     let again = clarifier(home.path(), &["upscale", "cat.png", "--device", "cpu"]);
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("it exists already"));
-}
-
-#[test]
-fn the_starter_set_redraws_offline_and_its_recipe_repeats() {
-    let home = tempfile::tempdir().unwrap();
-    picture(48, 40).save(home.path().join("in.png")).unwrap();
-    let run = |args: &[&str]| {
-        let output = clarifier(home.path(), &[&["upscale", "in.png", "--device", "cpu"], args].concat());
-        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let events = run(&["--checkpoint", "starter", "--upscaler", "lanczos", "-o", "a.png", "--json"]);
-    assert!(events.lines().any(|event| event.contains(r#""event":"step""#)), "{events}");
-    run(&["--recipe", "a.png", "-o", "b.png"]);
-    let read = |name: &str| std::fs::read(home.path().join(name)).unwrap();
-    assert!(read("a.png") == read("b.png"));
-    run(&["--no-diffusion", "--upscaler", "lanczos", "-o", "c.png"]);
-    assert!(read("a.png") != read("c.png"));
-    let plan = run(&["--checkpoint", "starter", "--dry-run"]);
-    assert!(plan.contains("steps × 1 tiles of 12 × 10 latents") && plan.contains("42 MB weights"), "{plan}");
 }
 
 #[test]

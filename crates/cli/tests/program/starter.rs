@@ -1,0 +1,24 @@
+//! `clarifier upscale --checkpoint starter`: the set that is built in.
+
+use crate::pictures::picture;
+use crate::{clarifier, stderr};
+
+#[test]
+fn the_starter_set_redraws_offline_and_its_recipe_repeats() {
+    let home = tempfile::tempdir().unwrap();
+    picture(48, 40).save(home.path().join("in.png")).unwrap();
+    let run = |args: &[&str]| {
+        let output = clarifier(home.path(), &[&["upscale", "in.png", "--device", "cpu"], args].concat());
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let events = run(&["--checkpoint", "starter", "--upscaler", "lanczos", "-o", "a.png", "--json"]);
+    assert!(events.lines().any(|event| event.contains(r#""event":"step""#)), "{events}");
+    run(&["--recipe", "a.png", "-o", "b.png"]);
+    let read = |name: &str| std::fs::read(home.path().join(name)).unwrap();
+    assert!(read("a.png") == read("b.png"));
+    run(&["--no-diffusion", "--upscaler", "lanczos", "-o", "c.png"]);
+    assert!(read("a.png") != read("c.png"));
+    let plan = run(&["--checkpoint", "starter", "--dry-run"]);
+    assert!(plan.contains("steps × 1 tiles of 12 × 10 latents") && plan.contains("42 MB weights"), "{plan}");
+}
