@@ -106,6 +106,36 @@ fn tiny_networks_match_diffusers_and_transformers() {
     check_all(folder.path(), Scale::Tiny, &Device::flex(), TOLERANCE);
 }
 
+/// TAESD, small, as a diffusers folder.
+pub fn write_taesd(folder: &Path) {
+    let manifest = json("taesd.json");
+    std::fs::create_dir_all(folder).unwrap();
+    let file = folder.join("diffusion_pytorch_model.safetensors");
+    write_safetensors(&file, &entries(&manifest["tensors"]), Stored::F32);
+    std::fs::write(folder.join("config.json"), manifest["config"].to_string()).unwrap();
+}
+
+#[test]
+fn taesd_matches_diffusers_from_a_folder_and_from_its_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    write_taesd(folder.path());
+    let alone = folder.path().join("taesd.safetensors");
+    std::fs::copy(folder.path().join("diffusion_pytorch_model.safetensors"), &alone).unwrap();
+    let placement = Placement::f32(&Device::flex());
+    let reference = Reference { file: tensors("taesd.safetensors"), stride: 1, tolerance: TOLERANCE };
+    for path in [folder.path(), &*alone] {
+        let part = component(path, Component::Vae).unwrap();
+        let network =
+            Vae::load(Weights::new(&*part.file, "taesd", &placement), part.config.as_ref()).unwrap();
+        assert_eq!((network.factor(), network.config.scaling_factor), (8, 1.0));
+        assert!(!network.has_statistics());
+        let picture = input("hint", [1, 3, 104, 80], &placement, 1.0, 0.0);
+        reference.check("taesd.encode", network.encode(picture, &mut Norms::Own));
+        let latent = input("x", [1, 4, 13, 10], &placement, 5.0, 0.0);
+        reference.check("taesd.decode", network.decode(latent, &mut Norms::Own));
+    }
+}
+
 #[test]
 #[ignore = "5.5 GB of weights: cargo xtask full-size"]
 fn full_size_networks_match_diffusers_and_transformers() {

@@ -1,17 +1,16 @@
 //! What networks ask of a device, read off their files.
 
-use clarifier_tests::models::{Scale, write_diffusers};
+use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::weights::Stored;
 use clarifier_tile::Size;
 use clarifier_upscale::{Demand, DiffusionPaths, Enlarger, Machine, Plan, Settings};
 
+use crate::networks::write_taesd;
+
 fn demand(scale: Scale) -> Demand {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), scale, Stored::Zeros);
-    let path = folder.path();
-    let paths =
-        DiffusionPaths { checkpoint: path.into(), controlnet: path.into(), ..DiffusionPaths::default() };
-    Demand::of(&paths).unwrap()
+    Demand::of(&set_at(folder.path())).unwrap()
 }
 
 fn plan(demand: Demand) -> Plan {
@@ -44,6 +43,24 @@ fn reused_features_are_counted() {
     let all = with(Demand::default(), 1);
     assert!(work(&usual) < 0.75 * work(&all), "{}", work(&usual) / work(&all));
     assert!(usual.peak_memory > all.peak_memory);
+}
+
+#[test]
+fn taesd_asks_for_what_its_convolutions_do() {
+    let folder = tempfile::tempdir().unwrap();
+    write_diffusers(folder.path(), Scale::Tiny, Stored::Zeros);
+    let small = folder.path().join("taesd");
+    write_taesd(&small);
+    let demand = Demand::of(&DiffusionPaths { vae: Some(small.into()), ..set_at(folder.path()) }).unwrap();
+    let work = plan(demand).stages[0].work;
+    // Of 8 channels: three convolutions a block, one at each change of size; a quarter at each level.
+    let wide = 64.0;
+    let encoder = 24.0 + 3.0 * wide + 10.0 * wide / 4.0 + 10.0 * wide / 16.0 + (10.0 * wide + 32.0) / 64.0;
+    let decoder = 24.0 + 4.0 * wide + 10.0 * wide / 4.0 + 10.0 * wide / 16.0 + (9.0 * wide + 32.0) / 64.0;
+    let (found, expected) = (work[3] / work[1], decoder / encoder);
+    assert!((found / expected - 1.0).abs() < 1e-6, "{found}, not {expected}");
+    let usual = plan(self::demand(Scale::Tiny)).stages[0].work;
+    assert!(work[1] < usual[1] / 2.0 && work[2] == usual[2], "{work:?} beside {usual:?}");
 }
 
 #[test]

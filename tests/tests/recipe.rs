@@ -16,6 +16,8 @@ use clarifier_upscale::{
     TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
 };
 
+use crate::networks::write_taesd;
+
 /// The tiny networks on a device.
 pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
     write_diffusers(folder, Scale::Tiny, Stored::F32);
@@ -61,6 +63,27 @@ pub fn against_python(backend: &Backend, settings: &Settings, name: &str) -> f64
     let expected = open(&fixture(&format!("recipe/{name}.png")), &StoreKind::Memory).unwrap();
     assert_eq!(expected.format, Format::Png);
     psnr(&result.data, &expected.raster.read(expected.raster.area()).unwrap().data)
+}
+
+#[test]
+fn taesd_takes_the_place_of_the_checkpoints_autoencoder() {
+    let folder = tempfile::tempdir().unwrap();
+    write_diffusers(folder.path(), Scale::Tiny, Stored::F32);
+    let small = folder.path().join("taesd");
+    write_taesd(&small);
+    let paths = DiffusionPaths { vae: Some(small.into()), ..set_at(folder.path()) };
+    let mut models = load(&Backend::flex(), &UpscalerChoice::Lanczos, Some(&paths));
+    let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
+    let result = |models: &mut Models, vae_tile| {
+        let settings = Settings { vae_tile, ..fixture_settings(SolverKind::Ddim) };
+        run(models, &input, &settings, Some(&fixture("recipe/noise.safetensors"))).data
+    };
+    let (whole, divided) = (result(&mut models, 768), result(&mut models, 64));
+    let usual = result(&mut tiny_models(folder.path(), &Backend::flex()), 768);
+    let (apart, tiles) = (psnr(&whole, &usual), psnr(&whole, &divided));
+    println!("{apart:.1} dB from the usual autoencoder, {tiles:.1} dB from its own tiles");
+    // It has no statistics that a tile could lack, only a border.
+    assert!(apart < 30.0 && tiles > apart + 10.0 && tiles.is_finite());
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
                 "tokens.py",
                 "formula.py",
                 "solvers.py",
+                "taesd.py",
                 "recipe.py",
                 "ldm.py",
                 "lora.py",

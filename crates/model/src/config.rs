@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::loader::{LoadError, Scope, Weights};
+use crate::taesd::Tiny;
 
 /// Sizes of the UNet, and of the ControlNet made from its first half.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,6 +207,10 @@ impl VaeConfig {
     /// # Errors
     /// [`LoadError::Config`] if `json` is not a VAE's or the tensors are not.
     pub fn read(weights: &Weights, json: Option<&Value>) -> Result<Self, LoadError> {
+        if let Some((channels, latent_channels)) = Tiny::sizes(&weights.root()) {
+            let scaling = json.and_then(|json| json.get("scaling_factor")).and_then(Value::as_f64);
+            return Ok(Self::tiny(channels, latent_channels, scaling.unwrap_or(1.0) as f32));
+        }
         let config = match json {
             Some(json) => {
                 let json = VaeJson::deserialize(json)
@@ -236,6 +241,19 @@ impl VaeConfig {
             return Err(weights.config_error("its rgb_of_latents has not one row a channel and one more"));
         }
         Ok(config)
+    }
+
+    /// That of TAESD, which has no groups.
+    fn tiny(channels: usize, latent_channels: usize, scaling_factor: f32) -> Self {
+        Self {
+            block_out_channels: vec![channels; Tiny::LEVELS],
+            layers_per_block: 3,
+            latent_channels,
+            groups: 1,
+            scaling_factor,
+            mid_attention: false,
+            rgb_of_latents: None,
+        }
     }
 
     fn from_tensors(scope: &Scope) -> Option<Self> {

@@ -48,6 +48,16 @@ impl Conv2d {
         }
     }
 
+    /// `weight` alone.
+    pub fn load_unbiased(scope: &Scope, inputs: usize, outputs: usize, kernel: Kernel) -> Self {
+        let Kernel { size, stride, padding } = kernel;
+        Self {
+            weight: scope.weight("weight", [outputs, inputs, size, size]),
+            bias: scope.placement().tensor(vec![0.0; outputs], [outputs]),
+            options: ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1),
+        }
+    }
+
     /// Weight and bias, for kernels that take several convolutions at once.
     pub fn parts(&self) -> (Tensor<4>, Tensor<1>) {
         (self.weight.tensor(), self.bias.clone())

@@ -18,6 +18,7 @@ pub mod lora;
 pub mod rrdb;
 pub mod shared;
 pub mod srvgg;
+mod taesd;
 pub mod tokenizer;
 mod transformer;
 pub mod unet;

@@ -1,4 +1,4 @@
-//! The variational autoencoder of SD 1.x: pictures to latents and back (diffusers `AutoencoderKL`).
+//! The autoencoders of SD 1.x: pictures to latents and back. The variational one (diffusers `AutoencoderKL`), or TAESD.
 
 use burn::tensor::Tensor;
 use clarifier_kernels::{AttentionBudget, attention};
@@ -8,6 +8,7 @@ use crate::blocks::{ResnetBlock, ResnetConfig, Upsample};
 use crate::config::VaeConfig;
 use crate::layers::{Conv2d, GroupNorm, Kernel, Linear, Norms};
 use crate::loader::{LoadError, Scope, Weights};
+use crate::taesd::Tiny;
 
 /// Self-attention over all positions, one head.
 #[derive(Debug, Clone)]
@@ -198,13 +199,26 @@ impl Decoder {
     }
 }
 
-/// Encoder and decoder.
+/// The variational autoencoder's halves.
 #[derive(Debug, Clone)]
-pub struct Vae {
+struct Kl {
     encoder: Encoder,
     quant_conv: Conv2d,
     post_quant_conv: Conv2d,
     decoder: Decoder,
+}
+
+#[derive(Debug, Clone)]
+enum Network {
+    // On the heap: a browser's stack is small.
+    Kl(Box<Kl>),
+    Tiny(Box<Tiny>),
+}
+
+/// Encoder and decoder.
+#[derive(Debug, Clone)]
+pub struct Vae {
+    network: Network,
     /// The sizes.
     pub config: VaeConfig,
 }
@@ -218,15 +232,22 @@ impl Vae {
         let config = VaeConfig::read(&weights, json)?;
         let scope = weights.root();
         let latent = config.latent_channels;
-        let vae = Self {
-            encoder: Encoder::load(&scope.sub("encoder"), &config),
-            quant_conv: Conv2d::load(&scope.sub("quant_conv"), 2 * latent, 2 * latent, Kernel::POINT),
-            post_quant_conv: Conv2d::load(&scope.sub("post_quant_conv"), latent, latent, Kernel::POINT),
-            decoder: Decoder::load(&scope.sub("decoder"), &config),
-            config,
+        let network = match Tiny::sizes(&scope) {
+            Some((channels, _)) => Network::Tiny(Box::new(Tiny::load(&scope, channels, latent))),
+            None => Network::Kl(Box::new(Kl {
+                encoder: Encoder::load(&scope.sub("encoder"), &config),
+                quant_conv: Conv2d::load(&scope.sub("quant_conv"), 2 * latent, 2 * latent, Kernel::POINT),
+                post_quant_conv: Conv2d::load(&scope.sub("post_quant_conv"), latent, latent, Kernel::POINT),
+                decoder: Decoder::load(&scope.sub("decoder"), &config),
+            })),
         };
         weights.finish()?;
-        Ok(vae)
+        Ok(Self { network, config })
+    }
+
+    /// Whether what it makes of a part depends on the whole picture, by its normalisations.
+    pub fn has_statistics(&self) -> bool {
+        matches!(self.network, Network::Kl(_))
     }
 
     /// Pixels of a side for one latent: 8.
@@ -239,8 +260,14 @@ impl Vae {
     /// # Shapes
     /// `[b, 3, 8h, 8w]`, RGB in \[−1, 1\] → `[b, 4, h, w]`.
     pub fn encode(&self, x: Tensor<4>, norms: &mut Norms) -> Tensor<4> {
-        let moments = self.quant_conv.forward(self.encoder.forward(x, norms));
-        moments.narrow(1, 0, self.config.latent_channels).mul_scalar(self.config.scaling_factor)
+        let mean = match &self.network {
+            Network::Kl(kl) => {
+                let moments = kl.quant_conv.forward(kl.encoder.forward(x, norms));
+                moments.narrow(1, 0, self.config.latent_channels)
+            }
+            Network::Tiny(tiny) => tiny.encode(x),
+        };
+        mean.mul_scalar(self.config.scaling_factor)
     }
 
     /// The picture of a latent.
@@ -249,6 +276,9 @@ impl Vae {
     /// `[b, 4, h, w]` → `[b, 3, 8h, 8w]`, RGB, about \[−1, 1\].
     pub fn decode(&self, z: Tensor<4>, norms: &mut Norms) -> Tensor<4> {
         let z = z.mul_scalar(1.0 / f64::from(self.config.scaling_factor));
-        self.decoder.forward(self.post_quant_conv.forward(z), norms)
+        match &self.network {
+            Network::Kl(kl) => kl.decoder.forward(kl.post_quant_conv.forward(z), norms),
+            Network::Tiny(tiny) => tiny.decode(z),
+        }
     }
 }

@@ -127,8 +127,12 @@ impl Demand {
             latent_channels: width(unet, "conv_in.weight", 1),
             channels: level(0),
             widest: 2 * gated.max(level(0) + level(1)),
-            vae_channels: width(vae, "encoder.conv_in.weight", 0),
-            vae_widest: width(vae, "encoder.down_blocks.1.resnets.0.conv1.weight", 0),
+            vae_channels: width(vae, "encoder.conv_in.weight", 0).max(width(vae, TAESD_FIRST, 0)),
+            vae_widest: width(vae, "encoder.down_blocks.1.resnets.0.conv1.weight", 0).max(width(
+                vae,
+                TAESD_FIRST,
+                0,
+            )),
             largest_weight: both.iter().map(largest).max().unwrap_or(0),
         }
     }
@@ -196,12 +200,24 @@ fn count(file: &dyn TensorFile, list: &str) -> usize {
     (0..).take_while(has).count()
 }
 
+/// The first weight of TAESD's.
+const TAESD_FIRST: &str = "encoder.layers.0.weight";
+/// The numbers of TAESD's layers that halve or double the picture.
+const TAESD_HALVES: [i32; 3] = [2, 6, 10];
+const TAESD_DOUBLES: [i32; 3] = [6, 11, 16];
+
 /// How often sides are halved where the weight `name` is applied, in a network of `last + 1` levels.
 fn level(name: &str, last: i32) -> i32 {
     let number = |list: &str| {
         let rest = &name[name.find(list)? + list.len()..];
         rest.split('.').next()?.parse::<i32>().ok()
     };
+    let passed = |ends: [i32; 3], layer: i32| ends.iter().filter(|end| layer >= **end).count() as i32;
+    match (name.starts_with("encoder."), number(".layers.")) {
+        (true, Some(layer)) => return passed(TAESD_HALVES, layer),
+        (false, Some(layer)) => return 3 - passed(TAESD_DOUBLES, layer),
+        _ => {}
+    }
     let inner = name.contains("mid_block") || name.contains("quant_conv");
     let ends = [("encoder.conv_out", last), ("decoder.conv_in", last)];
     match (number("down_blocks."), number("up_blocks.")) {

@@ -96,6 +96,9 @@ impl Statistics {
         tile: u32,
         kind: VaeStatistics,
     ) -> Result<Self, Error> {
+        if !diffusion.vae.has_statistics() {
+            return Ok(Self::default());
+        }
         let factor = diffusion.vae.factor() as u32;
         let side = tile_side(tile, factor);
         let batch = match kind {

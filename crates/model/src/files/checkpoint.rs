@@ -56,14 +56,14 @@ impl Component {
 
     /// Whether a `config.json` is this network's, as far as it says: a folder may hold several files.
     fn owns(self, config: &Value) -> bool {
-        let class = match self {
-            Self::UNet => "UNet2DConditionModel",
-            Self::Vae => "AutoencoderKL",
-            Self::ControlNet => "ControlNetModel",
+        let classes: &[&str] = match self {
+            Self::UNet => &["UNet2DConditionModel"],
+            Self::Vae => &["AutoencoderKL", "AutoencoderTiny"],
+            Self::ControlNet => &["ControlNetModel"],
             // transformers' configurations name no class, or several.
             Self::TextEncoder => return config.get("_class_name").is_none(),
         };
-        config.get("_class_name").and_then(Value::as_str).is_none_or(|name| name == class)
+        config.get("_class_name").and_then(Value::as_str).is_none_or(|name| classes.contains(&name))
     }
 
     /// What is said to a user who gave something else.

@@ -110,7 +110,9 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
             Some(SDXL_CONTEXT) => FileKind::Sdxl,
             _ => FileKind::UNet,
         }
-    } else if has("encoder.down_blocks.") && has("decoder.") {
+    } else if (has("encoder.down_blocks.") && has("decoder."))
+        || (has("encoder.layers.") && has("decoder.layers."))
+    {
         FileKind::Vae
     } else if has("first_stage_model.") || (has("encoder.down.") && has("decoder.")) {
         FileKind::LdmVae
