@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import numpy as np
 import torch
@@ -80,6 +80,29 @@ class Training:
                 self.save()
                 # Looking is not training.
                 begun = worked()
+
+
+def averaged(state: Path, name: str) -> dict[str, torch.Tensor]:
+    """The averaged weights of the network `name` in a training's state."""
+    weights = torch.load(state, weights_only=True)["average"]
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
+def descend(network: nn.Module, loss_of: Callable[[], torch.Tensor], rates: tuple[float, float], seconds: float) -> Iterator[float]:
+    """Muon over the matrices of `network` and Adam over the rest, at `rates` that fall to nothing over so many seconds of the processor; gives
+    each step's loss."""
+    muon = Muon([p for p in network.parameters() if p.ndim > 1], rates[0])
+    adam = torch.optim.Adam([p for p in network.parameters() if p.ndim == 1], rates[1])
+    begun = worked()
+    while (share := (worked() - begun) / seconds) < 1:
+        for optimizer, rate in zip((muon, adam), rates):
+            optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
+        loss = loss_of()
+        network.zero_grad()
+        loss.backward()
+        muon.step()
+        adam.step()
+        yield loss.item()
 
 
 def mixed() -> torch.autocast:

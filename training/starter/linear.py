@@ -13,8 +13,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 from torch.nn import functional as F
 
-from common import mixed, worked
-from muon import Muon
+from common import descend, mixed
 
 RATE = 0.01
 CONSTANT = 24.0
@@ -125,20 +124,14 @@ def begin(vae: AutoencoderKL, batch, seconds: float) -> None:
     """Give `vae` the weights of a linear autoencoder, trained for so many seconds of the processor on what `batch()` gives."""
     encoder, decoder, inner, outer = halves(vae)
     both = nn.Sequential(encoder, decoder).to(memory_format=torch.channels_last)
-    muon = Muon([p for p in both.parameters() if p.ndim > 1], RATE)
-    adam = torch.optim.Adam([p for p in both.parameters() if p.ndim == 1], 1e-3)
-    begun, step = worked(), 0
-    while (share := (worked() - begun) / seconds) < 1:
-        for optimizer, rate in ((muon, RATE), (adam, 1e-3)):
-            optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def loss_of() -> torch.Tensor:
         true = batch()
         with mixed():
             found = both(true)
-        loss = F.mse_loss(found.float(), true)
-        both.zero_grad()
-        loss.backward()
-        muon.step()
-        adam.step()
-        step += 1
-    print(f"linear: step {step}, psnr {10 * math.log10(4 / loss.item()):.4g}", flush=True)
+        return F.mse_loss(found.float(), true)
+
+    for step, loss in enumerate(descend(both, loss_of, (RATE, 1e-3), seconds), 1):
+        pass
+    print(f"linear: step {step}, psnr {10 * math.log10(4 / loss):.4g}", flush=True)
     put_all(vae, encoder, decoder, inner, outer, batch())

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import mixed, worked
-from muon import Muon
+from common import descend, mixed
 
-RATE = 0.01
+RATE = 0.02
 OFFSET = 4.0
 """Constants before the last norm, of alternating signs and so much larger than the values that these hardly change the deviation."""
 LINEAR = 3.0
@@ -67,27 +66,19 @@ def straighten(unet: nn.Module, controlnet: nn.Module, strength: float) -> None:
 
 
 def teach_hint(embedding: nn.Module, batch, seconds: float) -> None:
-    """The ControlNet's view of a hint becomes its latents; `batch()` gives hints and those."""
+    """The ControlNet's view of a hint becomes like its latents; `batch()` gives hints and those."""
     for module in embedding.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.orthogonal_(module.weight)
             nn.init.constant_(module.bias, LINEAR)
     nn.init.zeros_(embedding.conv_out.bias)
-    muon = Muon([p for p in embedding.parameters() if p.ndim > 1], RATE)
-    adam = torch.optim.Adam([p for p in embedding.parameters() if p.ndim == 1], 1e-2)
-    begun, step = worked(), 0
-    while (share := (worked() - begun) / seconds) < 1:
-        for optimizer, rate in ((muon, 2 * RATE), (adam, 1e-2)):
-            optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def loss_of() -> torch.Tensor:
         hint, latents = batch()
         with mixed():
             found = embedding(hint.to(memory_format=torch.channels_last))
-        loss = F.mse_loss(found.float(), latents)
-        embedding.zero_grad()
-        loss.backward()
-        muon.step()
-        adam.step()
-        step += 1
+        return F.mse_loss(found.float(), latents)
+
+    for step, loss in enumerate(descend(embedding, loss_of, (RATE, 1e-2), seconds), 1):
         if step % 100 == 0:
-            print(f"hint: step {step}, error {loss.item() ** 0.5:.4g} of 1", flush=True)
-    print(f"hint: step {step}, error {loss.item() ** 0.5:.4g} of 1", flush=True)
+            print(f"hint: step {step}, error {loss**0.5:.4g} of 1", flush=True)

@@ -76,7 +76,7 @@ def main() -> None:
             latents = vae.encode(true).latent_dist.mode()
             latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
             found = vae.decode(latents).sample
-            distance = metric(found, true).mean()
+            distance = lpips_alex.unaligned(metric, found, true, pick)
         found = found.float()
         pixels = (found - true).square().add(1e-6).sqrt().mean()
         edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))

@@ -14,7 +14,7 @@ const OTHER_WEIGHTS: u64 = 820_000_000;
 /// The same packed, but for the table of tokens, which stays in f32 on the host.
 const OTHER_PACKED: u64 = 490_000_000;
 /// Those of the starter set, whose file is in f16; its table of tokens is not.
-const STARTER_WEIGHTS: u64 = 42_400_000;
+const STARTER_WEIGHTS: u64 = 42_700_000;
 
 /// The device, and what the networks ask of it.
 #[derive(Debug, Clone)]
