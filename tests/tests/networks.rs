@@ -11,9 +11,10 @@ use clarifier_model::layers::Norms;
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
 use clarifier_model::vae::Vae;
-use clarifier_tests::models::{Scale, entries, write_diffusers};
+use clarifier_tests::models::{Scale, entries, set_at, write_diffusers};
 use clarifier_tests::weights::{Stored, data, write_safetensors};
 use clarifier_tests::{error_in_sigmas, fixture, json, tensors};
+use clarifier_upscale::DiffusionPaths;
 
 /// The bound: the largest error as a share of the reference's standard deviation. f32 sums of
 /// thousands of terms in another order differ by about 1e-5.
@@ -107,12 +108,19 @@ fn tiny_networks_match_diffusers_and_transformers() {
 }
 
 /// TAESD, small, as a diffusers folder.
-pub fn write_taesd(folder: &Path) {
+fn write_taesd(folder: &Path) {
     let manifest = json("taesd.json");
     std::fs::create_dir_all(folder).unwrap();
     let file = folder.join("diffusion_pytorch_model.safetensors");
     write_safetensors(&file, &entries(&manifest["tensors"]), Stored::F32);
     std::fs::write(folder.join("config.json"), manifest["config"].to_string()).unwrap();
+}
+
+/// The set at `folder` with TAESD, written beside it, for its autoencoder.
+pub fn with_taesd(folder: &Path) -> DiffusionPaths {
+    let small = folder.join("taesd");
+    write_taesd(&small);
+    DiffusionPaths { vae: Some(small.into()), ..set_at(folder) }
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::weights::Stored;
 use clarifier_tile::Size;
-use clarifier_upscale::{Demand, DiffusionPaths, Enlarger, Machine, Plan, Settings};
+use clarifier_upscale::{Demand, Enlarger, Machine, Plan, Settings};
 
-use crate::networks::write_taesd;
+use crate::networks::with_taesd;
 
 fn demand(scale: Scale) -> Demand {
     let folder = tempfile::tempdir().unwrap();
@@ -49,9 +49,7 @@ fn reused_features_are_counted() {
 fn taesd_asks_for_what_its_convolutions_do() {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Tiny, Stored::Zeros);
-    let small = folder.path().join("taesd");
-    write_taesd(&small);
-    let demand = Demand::of(&DiffusionPaths { vae: Some(small.into()), ..set_at(folder.path()) }).unwrap();
+    let demand = Demand::of(&with_taesd(folder.path())).unwrap();
     let work = plan(demand).stages[0].work;
     // Of 8 channels: three convolutions a block, one at each change of size; a quarter at each level.
     let wide = 64.0;

@@ -16,7 +16,7 @@ use clarifier_upscale::{
     TileWindow, UpscalerChoice, VaeStatistics, output_size, upscale,
 };
 
-use crate::networks::write_taesd;
+use crate::networks::with_taesd;
 
 /// The tiny networks on a device.
 pub fn tiny_models(folder: &Path, backend: &Backend) -> Models {
@@ -69,9 +69,7 @@ pub fn against_python(backend: &Backend, settings: &Settings, name: &str) -> f64
 fn taesd_takes_the_place_of_the_checkpoints_autoencoder() {
     let folder = tempfile::tempdir().unwrap();
     write_diffusers(folder.path(), Scale::Tiny, Stored::F32);
-    let small = folder.path().join("taesd");
-    write_taesd(&small);
-    let paths = DiffusionPaths { vae: Some(small.into()), ..set_at(folder.path()) };
+    let paths = with_taesd(folder.path());
     let mut models = load(&Backend::flex(), &UpscalerChoice::Lanczos, Some(&paths));
     let input = open(&fixture("recipe/input.png"), &StoreKind::Memory).unwrap().raster;
     let result = |models: &mut Models, vae_tile| {

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import lpips_alex
 from common import Training, averaged, mixed, psnr, unit
 from networks import autoencoder
-from vae import HELD_BACK, gradients
+from vae import HELD_BACK, apart
 
 RATE = 0.003
 PERCEPTUAL = 0.2
@@ -75,9 +74,7 @@ def main() -> None:
         with mixed():
             found = decoded(decoder, torch.stack(parts))
             distance = lpips_alex.unaligned(metric, found, truths, pick)
-        found = found.float()
-        edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(truths)))
-        return (found - truths).square().add(1e-6).sqrt().mean() + 0.5 * edges + PERCEPTUAL * distance
+        return apart(found.float(), truths) + PERCEPTUAL * distance
 
     held = {name: torch.from_numpy(latents[name][:HELD_BACK]).float() for name in ("true", "guess")}
     truth = unit(pictures[:HELD_BACK])

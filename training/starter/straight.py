@@ -11,9 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import descend, mixed
-
-RATE = 0.02
 OFFSET = 4.0
 """Constants before the last norm, of alternating signs and so much larger than the values that these hardly change the deviation."""
 LINEAR = 3.0
@@ -63,22 +60,3 @@ def straighten(unet: nn.Module, controlnet: nn.Module, strength: float) -> None:
     eye(controlnet.controlnet_down_blocks[0].weight)
     # Half of what the last block hands on comes that way.
     controlnet.controlnet_down_blocks[0].weight *= -2 * TAKEN / strength
-
-
-def teach_hint(embedding: nn.Module, batch, seconds: float) -> None:
-    """The ControlNet's view of a hint becomes like its latents; `batch()` gives hints and those."""
-    for module in embedding.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.orthogonal_(module.weight)
-            nn.init.constant_(module.bias, LINEAR)
-    nn.init.zeros_(embedding.conv_out.bias)
-
-    def loss_of() -> torch.Tensor:
-        hint, latents = batch()
-        with mixed():
-            found = embedding(hint.to(memory_format=torch.channels_last))
-        return F.mse_loss(found.float(), latents)
-
-    for step, loss in enumerate(descend(embedding, loss_of, (RATE, 1e-2), seconds), 1):
-        if step % 100 == 0:
-            print(f"hint: step {step}, error {loss**0.5:.4g} of 1", flush=True)

@@ -39,6 +39,22 @@ def gradients(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
+def parts_of(source: np.ndarray, side: int, count: int, pick: random.Random) -> torch.Tensor:
+    """Parts of as many crops that are not held back, in -1 ..= 1."""
+    parts = []
+    for _ in range(count):
+        one = source[pick.randrange(HELD_BACK, len(source))]
+        y, x = (pick.randrange((length - side) // 4 + 1) * 4 for length in one.shape[1:])
+        parts.append(one[:, y : y + side, x : x + side])
+    return unit(np.stack(parts)).to(memory_format=torch.channels_last)
+
+
+def apart(found: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """How far pictures are from the true ones, by pixels and by edges."""
+    pixels = (found - true).square().add(1e-6).sqrt().mean()
+    return pixels + 0.5 * sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=Path, required=True)
@@ -54,13 +70,7 @@ def main() -> None:
 
     def batch() -> torch.Tensor:
         side, count = pick.choice(SIDES)
-        source = pictures[0] if pick.random() < 0.75 else pictures[1]
-        parts = []
-        for _ in range(count):
-            one = source[pick.randrange(HELD_BACK, len(source))]
-            y, x = (pick.randrange((length - side) // 4 + 1) * 4 for length in one.shape[1:])
-            parts.append(one[:, y : y + side, x : x + side])
-        return unit(np.stack(parts)).to(memory_format=torch.channels_last)
+        return parts_of(pictures[0] if pick.random() < 0.75 else pictures[1], side, count, pick)
 
     vae, metric = autoencoder().to(memory_format=torch.channels_last), lpips_alex.load(args.lpips).requires_grad_(False)
     if not args.state.exists():
@@ -77,10 +87,7 @@ def main() -> None:
             latents = latents + NOISE * latents.detach().std() * torch.randn_like(latents)
             found = vae.decode(latents).sample
             distance = lpips_alex.unaligned(metric, found, true, pick)
-        found = found.float()
-        pixels = (found - true).square().add(1e-6).sqrt().mean()
-        edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
-        return pixels + 0.5 * edges + PERCEPTUAL * distance
+        return apart(found.float(), true) + PERCEPTUAL * distance
 
     @torch.no_grad()
     def look(average: nn.ModuleDict) -> dict:

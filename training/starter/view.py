@@ -17,14 +17,15 @@ from torch import nn
 from torch.nn import functional as F
 
 import lpips_alex
-import straight
-from common import Training, averaged, mixed, psnr, unit
+from common import Training, averaged, descend, mixed, psnr, unit
 from latents import latents_of
 from networks import autoencoder, controlnet
-from vae import HELD_BACK, gradients
+from straight import LINEAR
+from vae import HELD_BACK, apart, parts_of
 
 TEACH = 150.0
 """Seconds for becoming like the encoder."""
+TEACH_RATE = 0.02
 TAUGHT, SIDE = 8, 24
 """Parts at once and their latents' sides; from smaller ones it learns nothing."""
 RATE = 0.003
@@ -37,6 +38,25 @@ SIDES = [(64, 12), (64, 12), (128, 3), (256, 1)]
 def view_of(unit_pictures: torch.Tensor, view: nn.Module) -> torch.Tensor:
     """The code of pictures in -1 ..= 1."""
     return view((0.5 * (unit_pictures + 1)).to(memory_format=torch.channels_last))
+
+
+def teach(view: nn.Module, batch, seconds: float) -> None:
+    """The view becomes like an encoder; `batch()` gives hints and those."""
+    for module in view.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.orthogonal_(module.weight)
+            nn.init.constant_(module.bias, LINEAR)
+    nn.init.zeros_(view.conv_out.bias)
+
+    def loss_of() -> torch.Tensor:
+        hint, latents = batch()
+        with mixed():
+            found = view(hint.to(memory_format=torch.channels_last))
+        return F.mse_loss(found.float(), latents)
+
+    for step, loss in enumerate(descend(view, loss_of, (TEACH_RATE, 1e-2), seconds), 1):
+        if step % 100 == 0:
+            print(f"hint: step {step}, error {loss**0.5:.4g} of 1", flush=True)
 
 
 def main() -> None:
@@ -61,13 +81,7 @@ def main() -> None:
 
     def batch() -> torch.Tensor:
         side, count = pick.choice(SIDES)
-        source = pictures[0] if pick.random() < 0.65 else pictures[1]
-        parts = []
-        for _ in range(count):
-            one = source[pick.randrange(HELD_BACK, len(source))]
-            y, x = (pick.randrange((length - side) // 4 + 1) * 4 for length in one.shape[1:])
-            parts.append(one[:, y : y + side, x : x + side])
-        return unit(np.stack(parts)).to(memory_format=torch.channels_last)
+        return parts_of(pictures[0] if pick.random() < 0.65 else pictures[1], side, count, pick)
 
     latents = latents_of(lambda part: vae.encode(part).latent_dist.mode(), crops, args.latents)
 
@@ -82,7 +96,7 @@ def main() -> None:
 
     vae.to(memory_format=torch.channels_last)
     if not args.state.exists():
-        straight.teach_hint(view, pair, TEACH)
+        teach(view, pair, TEACH)
     view.to(memory_format=torch.channels_last)
     half = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
     training = Training(nn.ModuleDict({"view": view, "vae": half}), {"matrices": RATE, "rest": 3e-4}, args.minutes, args.state)
@@ -97,9 +111,7 @@ def main() -> None:
             size = NOISE * torch.rand(len(latents), 1, 1, 1).square() * latents.detach().std()
             found = decoded(half, latents + size * torch.randn_like(latents))
             distance = lpips_alex.unaligned(metric, found, true, pick)
-        found = found.float()
-        edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(found), gradients(true)))
-        return (found - true).square().add(1e-6).sqrt().mean() + 0.5 * edges + PERCEPTUAL * distance
+        return apart(found.float(), true) + PERCEPTUAL * distance
 
     held = unit(pictures[0][:HELD_BACK])
 

@@ -21,6 +21,14 @@ fn main() -> ExitCode {
         let status = Command::new(program).args(args).current_dir(root).status();
         status.map_err(|e| eprintln!("{program}: {e}")).is_ok_and(|s| s.success())
     };
+    // A script of the page's tests, with the rest of the command line.
+    let node = |script: &str| {
+        let asked: Vec<String> = std::env::args().skip(2).collect();
+        let mut all = vec![script];
+        all.extend(asked.iter().map(String::as_str));
+        run("npm", &["ci", "--prefix", "tests/web", "--no-audit", "--no-fund", "--silent"])
+            && run("node", &all)
+    };
     let done = match task.as_str() {
         "test" => run("scripts/test", &[]),
         "web" => run("scripts/web", &[]),
@@ -34,21 +42,8 @@ fn main() -> ExitCode {
             all.extend(asked.iter().map(String::as_str));
             run("cargo", &all)
         }
-        "bench-web" => {
-            let asked: Vec<String> = std::env::args().skip(2).collect();
-            let mut all = vec!["tests/web/bench.mjs"];
-            all.extend(asked.iter().map(String::as_str));
-            run("npm", &["ci", "--prefix", "tests/web", "--no-audit", "--no-fund", "--silent"])
-                && run("node", &all)
-        }
-        "first-tile" => {
-            let asked: Vec<String> = std::env::args().skip(2).collect();
-            let mut all = vec!["tests/web/first-tile.mjs"];
-            all.extend(asked.iter().map(String::as_str));
-            run("scripts/web", &[])
-                && run("npm", &["ci", "--prefix", "tests/web", "--no-audit", "--no-fund", "--silent"])
-                && run("node", &all)
-        }
+        "bench-web" => node("tests/web/bench.mjs"),
+        "first-tile" => run("scripts/web", &[]) && node("tests/web/first-tile.mjs"),
         "gigapixel" => gigapixel::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         "fixtures" => {
             [

@@ -64,6 +64,11 @@ const ROWS: usize = 32;
 /// Rows of such an invocation where there are few.
 const FEW_ROWS: usize = 4;
 
+/// Values that are read at once of rows that are so long: four, where each begins at a multiple of four.
+pub(crate) fn width(length: usize) -> usize {
+    if length.is_multiple_of(4) { 4 } else { 1 }
+}
+
 /// `left · right + bias`: left is `[batch, m, k]`, or `[m, k]` for all; the result is `[batch, m, n]`.
 pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: Bias, sizes: Sizes) -> Gpu {
     let Sizes { batch, m, n, k, .. } = sizes;
@@ -73,7 +78,6 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
     match Tiles::of(client) {
         Tiles::Registers => {
             let rows = if m <= FEW_ROWS * 2 { FEW_ROWS } else { ROWS };
-            let width = |length: usize| if length.is_multiple_of(4) { 4 } else { 1 };
             let of_right = if lies == Right::Columns { width(k) } else { width(n) };
             let tiles = batch * m.div_ceil(rows) * n.div_ceil(LANES * COLUMNS);
             // SAFETY: all indices are clamped to `sizes`, which are the operands' own.

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
 use crate::grid::workgroups;
-use crate::product::{Bias, Sizes};
+use crate::product::{Bias, Sizes, width};
 
 /// Where the right operand's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,8 +67,6 @@ pub fn tiled(
 ) {
     let Sizes { batch, m, n, k, .. } = sizes;
     let client = &left.0.client;
-    // Four values at a time where rows begin at multiples of four.
-    let width = |length: usize| if length.is_multiple_of(4) { 4 } else { 1 };
     let of_right = match source {
         Source::Columns => width(k),
         Source::Rows => width(n),

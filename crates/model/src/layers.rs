@@ -40,22 +40,20 @@ impl Kernel {
 impl Conv2d {
     /// `weight: [outputs, inputs, k, k]`, `bias: [outputs]`.
     pub fn load(scope: &Scope, inputs: usize, outputs: usize, kernel: Kernel) -> Self {
-        let Kernel { size, stride, padding } = kernel;
-        Self {
-            weight: scope.weight("weight", [outputs, inputs, size, size]),
-            bias: scope.tensor("bias", [outputs]),
-            options: ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1),
-        }
+        Self::with_bias(scope, inputs, kernel, scope.tensor("bias", [outputs]), outputs)
     }
 
     /// `weight` alone.
     pub fn load_unbiased(scope: &Scope, inputs: usize, outputs: usize, kernel: Kernel) -> Self {
+        let zeros = scope.placement().tensor(vec![0.0; outputs], [outputs]);
+        Self::with_bias(scope, inputs, kernel, zeros, outputs)
+    }
+
+    fn with_bias(scope: &Scope, inputs: usize, kernel: Kernel, bias: Tensor<1>, outputs: usize) -> Self {
         let Kernel { size, stride, padding } = kernel;
-        Self {
-            weight: scope.weight("weight", [outputs, inputs, size, size]),
-            bias: scope.placement().tensor(vec![0.0; outputs], [outputs]),
-            options: ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1),
-        }
+        let weight = scope.weight("weight", [outputs, inputs, size, size]);
+        let options = ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1);
+        Self { weight, bias, options }
     }
 
     /// Weight and bias, for kernels that take several convolutions at once.

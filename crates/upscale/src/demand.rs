@@ -116,6 +116,7 @@ impl Demand {
         let half_of_vae = |half: &str| -> f64 {
             each(vae).filter(|part| part.name.starts_with(half)).map(|part| part.work()).sum()
         };
+        let taesd = width(vae, TAESD_FIRST, 0);
         Self {
             // Under guidance there are two prompts.
             per_latent: 2.0 * total(|part| part.work()),
@@ -127,12 +128,8 @@ impl Demand {
             latent_channels: width(unet, "conv_in.weight", 1),
             channels: level(0),
             widest: 2 * gated.max(level(0) + level(1)),
-            vae_channels: width(vae, "encoder.conv_in.weight", 0).max(width(vae, TAESD_FIRST, 0)),
-            vae_widest: width(vae, "encoder.down_blocks.1.resnets.0.conv1.weight", 0).max(width(
-                vae,
-                TAESD_FIRST,
-                0,
-            )),
+            vae_channels: width(vae, "encoder.conv_in.weight", 0).max(taesd),
+            vae_widest: width(vae, "encoder.down_blocks.1.resnets.0.conv1.weight", 0).max(taesd),
             largest_weight: both.iter().map(largest).max().unwrap_or(0),
         }
     }
