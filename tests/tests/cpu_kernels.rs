@@ -5,6 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, module};
 use clarifier_kernels::{
     AttentionBudget, attention, conv2d, dense_block, geglu, group_norm, group_norm_silu, group_stats, linear,
+    linear_geglu,
 };
 use clarifier_tests::weights::data;
 
@@ -253,6 +254,25 @@ fn norms_and_gates_are_what_they_say() {
             })
             .collect();
         assert_near(&format!("{half} gates"), &values(geglu(x)), &want, SUMS);
+    }
+}
+
+#[test]
+fn gates_in_the_cache_are_those_in_memory_to_the_bit() {
+    for (batch, rows, inputs, outputs) in
+        [(1, 1, 3, 1), (2, 7, 40, 3), (2, 16, 5, 33), (3, 100, 320, 40), (1, 33, 800, 130)]
+    {
+        let (weight, bias) = (made("weight", [2 * outputs, inputs]), made("bias", [2 * outputs]));
+        let straight = made("x", [batch, rows, inputs]).mul_scalar(3.0);
+        let turned = made("x", [batch, inputs, rows]).mul_scalar(3.0).swap_dims(1, 2);
+        for x in [straight, turned] {
+            for bias in [Some(bias.clone()), None] {
+                let want = geglu(linear(x.clone(), weight.clone().transpose(), bias.clone()));
+                let got = linear_geglu(x.clone(), weight.clone().transpose(), bias);
+                assert_eq!(got.dims(), [batch, rows, outputs]);
+                assert_eq!(values(got), values(want), "{batch} × {rows} × {inputs} → {outputs}");
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use clarifier_kernels::{
     AttentionBudget, GroupStats, Tiles, attention, conv2d, geglu, group_norm, group_norm_silu, group_stats,
-    linear, refuse_subgroups,
+    layer_norm, linear, linear_geglu, refuse_subgroups,
 };
 use clarifier_tests::weights::data;
 
@@ -132,6 +132,10 @@ fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
         let (weight, bias) = (made("weight", [outputs, inputs]), made("bias", [outputs]));
         let want = linear(x.clone(), weight.clone().transpose(), Some(bias.clone()));
         let unbiased = linear(x.clone(), weight.clone().transpose(), None);
+        // Of which the second half gate the first.
+        let (gates, gate_bias) = (made("gates", [2 * outputs, inputs]), made("gates", [2 * outputs]));
+        let gated = linear_geglu(x.clone(), gates.clone().transpose(), Some(gate_bias.clone()));
+        let gated_alone = linear_geglu(x.clone(), gates.clone().transpose(), None);
         each(|which, dtype, tolerance| {
             let name = format!("{which}: {rows} × {inputs} × {outputs}");
             let (weight, bias) = (there(&weight, dtype), there(&bias, dtype));
@@ -144,6 +148,13 @@ fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
                 let got = linear(x, weight, None);
                 assert_near(&format!("{name}, unbiased"), got.cast(FloatDType::F32), &unbiased, tolerance);
             }
+            // In registers what is gated is rounded to f16 before.
+            let tolerance = 2.0 * tolerance;
+            let (x, gates) = (there(&x, dtype), there(&gates, dtype).transpose());
+            let got = linear_geglu(x.clone(), gates.clone(), Some(there(&gate_bias, dtype)));
+            assert_near(&format!("{name}, gated"), got.cast(FloatDType::F32), &gated, tolerance);
+            let got = linear_geglu(x, gates, None);
+            assert_near(&format!("{name}, gated alone"), got.cast(FloatDType::F32), &gated_alone, tolerance);
         });
     }
 }
@@ -235,6 +246,26 @@ fn norms_and_gates_on_the_gpu_are_those_of_the_cpu() {
                 }
             });
         }
+    }
+    for (size, offset) in [(1, 0.0), (3, 5.0), (130, 0.0), (320, 100.0), (768, 0.0), (1280, 3.0)] {
+        let x = made("x", [2, 41, size]).mul_scalar(3.0).add_scalar(offset);
+        let (gamma, beta) = (made("gamma", [size]), made("beta", [size]));
+        let want = layer_norm(x.clone(), gamma.clone(), beta.clone(), 1e-5);
+        each(|which, dtype, tolerance| {
+            // Values of 100 ± 3 have a digit and a half fewer, and in f16 none that matters.
+            if offset > 10.0 && dtype == FloatDType::F16 {
+                return;
+            }
+            let (gamma, beta) = (there(&gamma, dtype), there(&beta, dtype));
+            let got = layer_norm(there(&x, dtype), gamma, beta, 1e-5);
+            let tolerance = 4.0 * tolerance * (1.0 + offset / 3.0);
+            assert_near(
+                &format!("{which}: {size} together, {offset}"),
+                got.cast(FloatDType::F32),
+                &want,
+                tolerance,
+            );
+        });
     }
     for half in [1, 3, 40, 1280] {
         let x = made("x", [2, 9, 2 * half]).mul_scalar(8.0);

@@ -203,8 +203,11 @@ const CASES = {
   group_norm_silu(graph, { batch, channels, h, w }) {
     return graph.silu(graph.groupNorm(graph.input([batch, channels, h, w]), [batch, channels, h, w]));
   },
-  geglu(graph, { rows, channels }) {
-    return graph.geglu(graph.input([1, rows, 2 * channels]));
+  linear_geglu(graph, { rows, inputs, outputs }) {
+    return graph.geglu(graph.linear(graph.input([rows, inputs]), inputs, 2 * outputs));
+  },
+  layer_norm(graph, { rows, size }) {
+    return graph.layerNorm(graph.input([rows, size]), size);
   },
   unet_level(graph, { channels, h, w }) {
     const size = [2, channels, h, w];

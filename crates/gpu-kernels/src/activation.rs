@@ -7,15 +7,17 @@ use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
 use crate::grid::{UNITS, workgroups};
+use crate::product::width;
 
 /// `a · gelu(b)` of the two halves of the last axis.
-pub fn geglu(x: &Tensor<3>) -> Option<Tensor<3>> {
+pub fn geglu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     let x = Gpu::of(x)?.contiguous();
-    let [batch, n, both] = x.dims();
-    let half = both / 2;
-    let width = if half.is_multiple_of(4) { 4 } else { 1 };
-    let out = x.empty([batch, n, half]);
-    let vectors = batch * n * half / width;
+    let mut dims = x.dims::<D>();
+    dims[D - 1] /= 2;
+    let half = dims[D - 1];
+    let width = width(half);
+    let out = x.empty(dims);
+    let vectors = dims.iter().product::<usize>() / width;
     // SAFETY: all indices are clamped to the operands' sizes.
     #[allow(unsafe_code)]
     unsafe {
@@ -46,8 +48,12 @@ fn gate<F: Float, N: Size>(
     let from = at / half * 2 * half + at % half;
     let value = Vector::<f32, N>::cast_from(x[from]);
     let gate = Vector::<f32, N>::cast_from(x[from + half]);
-    // GELU by its definition, x · Φ(x).
-    let below = (gate * Vector::new(std::f32::consts::FRAC_1_SQRT_2)).erf();
-    let gelu = gate * (below + Vector::new(1.0)) * Vector::new(0.5);
-    out[at] = Vector::cast_from(value * gelu);
+    out[at] = Vector::cast_from(value * gelu::<N>(gate));
+}
+
+/// GELU by its definition, x · Φ(x).
+#[cube]
+pub(crate) fn gelu<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let below = (x * Vector::new(std::f32::consts::FRAC_1_SQRT_2)).erf();
+    x * (below + Vector::new(1.0)) * Vector::new(0.5)
 }

@@ -90,7 +90,7 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
                 );
             }
         }
-        None => tiled(&weight, &x, bias, &out, along, Source::Windows, sizes, window),
+        None => tiled(&weight, &x, bias, &out, along, Source::Windows, false, sizes, window),
     }
     Some(out.tensor())
 }

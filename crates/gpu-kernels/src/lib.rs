@@ -17,6 +17,7 @@ mod attention_tiled;
 pub mod conv;
 mod conv_any;
 mod grid;
+pub mod layer_norm;
 pub mod norm;
 pub mod product;
 pub mod subgroups;

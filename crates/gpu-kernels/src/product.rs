@@ -109,10 +109,23 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
                 Right::Columns => Source::Columns,
                 Right::Rows => Source::Rows,
             };
-            tiled(left, right, bias, &out, along, source, sizes, Window::NONE);
+            tiled(left, right, bias, &out, along, source, false, sizes, Window::NONE);
         }
     }
     out
+}
+
+/// The first half of a product's columns times GELU of the second: right is `[2 · n, k]`, and so long is the bias.
+///
+/// None where tiles are in registers: each row's GELU would be a copy of its code in the shader, and its pass over memory is a small part there.
+pub fn product_geglu(left: &Gpu, right: &Gpu, bias: Option<&Gpu>, sizes: Sizes) -> Option<Gpu> {
+    if Tiles::of(&left.0.client) == Tiles::Registers {
+        return None;
+    }
+    let out = left.empty([sizes.batch, sizes.m, sizes.n]);
+    let (along, bias) = bias.map_or((Bias::None, left), |bias| (Bias::Columns, bias));
+    tiled(left, right, bias, &out, along, Source::Columns, true, sizes, Window::NONE);
+    Some(out)
 }
 
 /// An invocation's tile in registers: `rows` of neighbouring columns.

@@ -6,6 +6,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
+use crate::activation::gelu;
 use crate::grid::workgroups;
 use crate::product::{Bias, Sizes, width};
 
@@ -53,7 +54,12 @@ const UNITS: usize = 8;
 /// Blocks along a side of the tile.
 const BLOCKS: usize = SIDE / 4;
 
-/// `left · right + bias` into `out`; operands as [`crate::product::product`] has them.
+/// Columns that a tile gives: of gated ones, half of it are gates.
+const fn wide(gated: bool) -> usize {
+    if gated { SIDE / 2 } else { SIDE }
+}
+
+/// `left · right + bias` into `out`; operands as [`crate::product::product`] has them, or `gated` as [`crate::product::product_geglu`].
 #[allow(clippy::too_many_arguments)]
 pub fn tiled(
     left: &Gpu,
@@ -62,6 +68,7 @@ pub fn tiled(
     out: &Gpu,
     along: Bias,
     source: Source,
+    gated: bool,
     sizes: Sizes,
     window: Window,
 ) {
@@ -72,7 +79,7 @@ pub fn tiled(
         Source::Rows => width(n),
         Source::Windows => 1,
     };
-    let tiles = batch * m.div_ceil(SIDE) * n.div_ceil(SIDE);
+    let tiles = batch * m.div_ceil(SIDE) * n.div_ceil(wide(gated));
     // SAFETY: all indices are clamped to `sizes`, which are the operands' own.
     #[allow(unsafe_code)]
     unsafe {
@@ -91,6 +98,7 @@ pub fn tiled(
             window.launch(),
             source,
             along,
+            gated,
             (width(k), of_right, width(n)),
             left.element(),
         );
@@ -146,14 +154,16 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
     window: Window,
     #[comptime] source: Source,
     #[comptime] along: Bias,
+    #[comptime] gated: bool,
     #[comptime] widths: (usize, usize, usize),
     #[define(F)] _type: ElemType,
 ) {
-    let (tiles_m, tiles_n) = (sizes.m.div_ceil(SIDE), sizes.n.div_ceil(SIDE));
+    let columns = comptime!(wide(gated));
+    let (tiles_m, tiles_n) = (sizes.m.div_ceil(SIDE), sizes.n.div_ceil(columns));
     let tile = min(CUBE_POS, sizes.batch * tiles_m * tiles_n - 1);
     let batch = tile / (tiles_m * tiles_n);
     let row = tile % tiles_m * SIDE;
-    let column = tile / tiles_m % tiles_n * SIDE;
+    let column = tile / tiles_m % tiles_n * columns;
     let left_at = batch * sizes.left;
     let right_at = batch * sizes.right;
     let unit = UNIT_POS as usize;
@@ -185,7 +195,9 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
     let mut xs = Array::<i32>::new(4usize);
     #[unroll]
     for i in 0..4usize {
-        let column = min(column + 4 * right_line + i, sizes.n - 1);
+        let line = 4 * right_line + i;
+        // Of gated ones the tile's second half are the gates.
+        let column = min(column + line % columns, sizes.n - 1) + line / columns * sizes.n;
         match comptime!(source) {
             Source::Columns => rights[i] = right_at + column * sizes.k,
             Source::Rows => rights[i] = right_at + column,
@@ -276,7 +288,7 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
         #[unroll]
         for q in 0..4usize {
             #[unroll]
-            for j in 0..2usize {
+            for j in 0..comptime!(if gated { 1usize } else { 2 }) {
                 let row = row + (i * UNITS + unit_row) * 4 + q;
                 let column = column + (j * UNITS + unit_column) * 4;
                 if row < sizes.m {
@@ -284,12 +296,32 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
                     if comptime!(along == Bias::Rows) {
                         sum += Vector::new(f32::cast_from(bias[row]));
                     }
+                    if comptime!(gated) {
+                        let mut gate = sums[(i * 4 + q) * 2 + 1];
+                        if comptime!(along == Bias::Columns) {
+                            sum += four_of::<F>(bias, column, sizes.n);
+                            gate += four_of::<F>(bias, sizes.n + column, 2 * sizes.n);
+                        }
+                        sum *= gelu::<Const<4>>(gate);
+                    }
                     let to = (batch * sizes.m + row) * sizes.n + column;
-                    store::<F, O>(out, bias, sum, to, column, sizes.n, along, comptime!(widths.2));
+                    let added = comptime!(if gated { Bias::None } else { along });
+                    store::<F, O>(out, bias, sum, to, column, sizes.n, added, comptime!(widths.2));
                 }
             }
         }
     }
+}
+
+/// Four values from `at` on; beyond `end` any.
+#[cube]
+fn four_of<F: Float>(values: &[F], at: usize, end: usize) -> Vector<f32, Const<4>> {
+    let mut four = Vector::<f32, Const<4>>::new(0.0);
+    #[unroll]
+    for i in 0..4usize {
+        four.insert(i, f32::cast_from(values[min(at + i, end - 1)]));
+    }
+    four
 }
 
 /// Four values of a row, those of them that are before `end`.

@@ -9,18 +9,19 @@ use crate::cpu::{Host, activation, tensor};
 /// The first half of the last axis, times GELU of the second (Shazeer 2020).
 ///
 /// # Shapes
-/// `[batch, n, 2 · channels]` → `[batch, n, channels]`
-pub fn geglu(x: Tensor<3>) -> Tensor<3> {
-    let [batch, n, both] = x.dims();
-    let half = both / 2;
+/// `[…, 2 · channels]` → `[…, channels]`
+pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let mut dims = x.dims();
+    dims[D - 1] /= 2;
+    let half = dims[D - 1];
     if let Some(host) = Host::of(&x) {
-        let mut out = vec![0.0; batch * n * half];
+        let mut out = vec![0.0; dims.iter().product()];
         activation::geglu(&host.contiguous(), half, &mut out);
-        return tensor(out, [batch, n, half], &x.device());
+        return tensor(out, dims, &x.device());
     }
     if let Some(done) = gpu::activation::geglu(&x) {
         return done;
     }
-    let gate = gelu(x.clone().narrow(2, half, half));
-    x.narrow(2, 0, half) * gate
+    let gate = gelu(x.clone().narrow(D - 1, half, half));
+    x.narrow(D - 1, 0, half) * gate
 }

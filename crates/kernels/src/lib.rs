@@ -17,6 +17,6 @@ pub use clarifier_gpu_kernels::Tiles;
 pub use clarifier_gpu_kernels::subgroups::{allow as allow_subgroups, refuse as refuse_subgroups};
 pub use conv::{conv2d, dense_block};
 pub use cpu::peak_flops;
-pub use linear::linear;
-pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats};
+pub use linear::{linear, linear_geglu};
+pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats, layer_norm};
 pub use packed::{Half, Packed, PackedValues, widen};

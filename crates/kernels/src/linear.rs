@@ -1,10 +1,11 @@
 //! The linear layer.
 
 use burn::tensor::{Tensor, module};
-use clarifier_gpu_kernels::product::{Right, Sizes, product};
+use clarifier_gpu_kernels::product::{Right, Sizes, product, product_geglu};
 use clarifier_gpu_kernels::{self as gpu, Gpu, Tiles};
 
-use crate::cpu::matmul::{Bias, Matrix, matmul};
+use crate::activation::geglu;
+use crate::cpu::matmul::{After, Bias, Matrix, matmul_then};
 use crate::cpu::{Host, tensor};
 
 /// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
@@ -24,11 +25,35 @@ const FEWEST_TILED: usize = 8;
 /// - `bias`: `[outputs]`
 /// - output: `[…, outputs]`
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    let done = on_host(&x, &weight, bias.as_ref()).or_else(|| on_gpu(&x, &weight, bias.as_ref()));
-    done.unwrap_or_else(|| module::linear(x, weight, bias))
+    ours(&x, &weight, bias.as_ref(), After::Nothing).unwrap_or_else(|| module::linear(x, weight, bias))
 }
 
-fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
+/// The first half of [`linear`]'s outputs times GELU of the second (Shazeer 2020).
+///
+/// On the CPU, and on GPUs whose tiles are in shared memory, what `linear` would give is never in memory, where it would be the largest of a
+/// transformer's tensors.
+///
+/// # Shapes
+/// As [`linear`]'s; the output is `[…, outputs / 2]`.
+pub fn linear_geglu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    ours(&x, &weight, bias.as_ref(), After::Geglu).unwrap_or_else(|| geglu(linear(x, weight, bias)))
+}
+
+fn ours<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    after: After,
+) -> Option<Tensor<D>> {
+    on_host(x, weight, bias, after).or_else(|| on_gpu(x, weight, bias, after))
+}
+
+fn on_gpu<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    after: After,
+) -> Option<Tensor<D>> {
     let [inputs, outputs] = weight.dims();
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
@@ -43,13 +68,23 @@ fn on_gpu<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tenso
     }
     // Weights lie output by output in files, and are given as a view of that.
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
-    let sizes = Sizes { batch: 1, m: rows, n: outputs, k: inputs, left: 0, right: 0 };
-    let out = product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes);
-    dims[D - 1] = outputs;
+    dims[D - 1] = after.width(outputs);
+    let sizes = Sizes { batch: 1, m: rows, n: dims[D - 1], k: inputs, left: 0, right: 0 };
+    let out = match after {
+        After::Nothing => {
+            product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes)
+        }
+        After::Geglu => product_geglu(&x, &columns, bias.as_ref(), sizes)?,
+    };
     Some(out.tensor::<3>().reshape(dims))
 }
 
-fn on_host<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
+fn on_host<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    after: After,
+) -> Option<Tensor<D>> {
     let [inputs, outputs] = weight.dims();
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
@@ -62,20 +97,21 @@ fn on_host<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tens
     let [input, output] = weights.strides();
     let weights = Matrix { values: weights.values(), strides: [output, input] };
     let strides = from.strides::<D>();
-    let mut out = vec![0.0; rows * outputs];
+    let width = after.width(outputs);
+    let mut out = vec![0.0; rows * width];
     // Leading axes that cannot be seen as one are taken one by one.
     let joined = (0..D - 2).all(|i| dims[i] == 1 || strides[i] == dims[i + 1] * strides[i + 1]);
     if joined {
         let x = Matrix { values: from.values(), strides: [strides[D - 2], strides[D - 1]] };
-        matmul(x, weights, inputs, start, outputs, &mut out);
+        matmul_then(after, x, weights, inputs, start, outputs, &mut out);
     } else if D == 3 {
-        for (i, out) in out.chunks_exact_mut(dims[1] * outputs).enumerate() {
+        for (i, out) in out.chunks_exact_mut(dims[1] * width).enumerate() {
             let x = Matrix { values: &from.values()[i * strides[0]..], strides: [strides[1], strides[2]] };
-            matmul(x, weights, inputs, start, outputs, out);
+            matmul_then(after, x, weights, inputs, start, outputs, out);
         }
     } else {
         return None;
     }
-    dims[D - 1] = outputs;
+    dims[D - 1] = width;
     Some(tensor(out, dims, &x.device()))
 }

@@ -1,11 +1,22 @@
-//! Group normalisation whose statistics can be taken from elsewhere.
+//! Layer normalisation, and group normalisation whose statistics can be taken from elsewhere.
 
 use burn::tensor::activation::silu;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{FloatDType, Tensor, module};
 use clarifier_gpu_kernels as gpu;
 
 use crate::cpu::norm::{Channel, apply, moments};
 use crate::cpu::{Host, tensor};
+
+/// `(x − mean) / √(variance + eps) · gamma + beta` per row of the last axis (Ba et al. 2016).
+///
+/// # Shapes
+/// - `x`: `[…, size]`, returned in the same type
+/// - `gamma`, `beta`: `[size]`
+pub fn layer_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, beta: Tensor<1>, eps: f64) -> Tensor<D> {
+    // On the CPU burn has one of its own; on GPUs it goes over the memory once for each operation.
+    gpu::layer_norm::layer_norm(&x, &gamma, &beta, eps)
+        .unwrap_or_else(|| module::layer_norm(x, gamma, Some(beta), eps))
+}
 
 /// Mean and variance of each group, in f32.
 ///

@@ -1,8 +1,8 @@
 //! The layers that all networks share: convolution, linear, normalisations.
 
+use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, module};
-use clarifier_kernels::{GroupStats, group_norm, group_norm_silu, group_stats};
+use clarifier_kernels::{GroupStats, group_norm, group_norm_silu, group_stats, layer_norm};
 
 use crate::loader::Scope;
 use crate::weight::Weight;
@@ -91,6 +91,11 @@ impl Linear {
         // A view: all backends read a transposed right-hand side in place.
         clarifier_kernels::linear(x, self.weight.tensor().transpose(), self.bias.clone())
     }
+
+    /// `[…, inputs]` → `[…, outputs / 2]`: the first half of the outputs times GELU of the second.
+    pub fn forward_geglu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        clarifier_kernels::linear_geglu(x, self.weight.tensor().transpose(), self.bias.clone())
+    }
 }
 
 /// Layer normalisation over the last axis, eps 1e-5.
@@ -108,7 +113,7 @@ impl LayerNorm {
 
     /// Normalises each row of `[…, size]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::layer_norm(x, self.gamma.clone(), Some(self.beta.clone()), 1e-5)
+        layer_norm(x, self.gamma.clone(), self.beta.clone(), 1e-5)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The spatial transformer of UNet and ControlNet (diffusers `Transformer2DModel`).
 
 use burn::tensor::Tensor;
-use clarifier_kernels::{AttentionBudget, attention, geglu};
+use clarifier_kernels::{AttentionBudget, attention};
 
 use crate::layers::{Conv2d, GroupNorm, Kernel, LayerNorm, Linear, Norms};
 use crate::loader::Scope;
@@ -85,7 +85,7 @@ impl BasicTransformerBlock {
         let h = self.norm2.forward(x.clone());
         let x = x + self.attn2.forward(h, prompt.clone());
         let h = self.norm3.forward(x.clone());
-        x + self.ff_out.forward(geglu(self.ff_in.forward(h)))
+        x + self.ff_out.forward(self.ff_in.forward_geglu(h))
     }
 }
 

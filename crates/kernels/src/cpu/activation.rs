@@ -38,15 +38,18 @@ fn erf(x: f32) -> f32 {
 pub(crate) fn geglu(x: &[f32], half: usize, out: &mut [f32]) {
     let rows = (TASK / half).max(1);
     let tasks = out.par_chunks_mut(rows * half).zip(x.par_chunks(rows * 2 * half));
-    tasks.for_each(|(out, x)| {
-        plain(|| {
-            for (out, x) in out.chunks_exact_mut(half).zip(x.chunks_exact(2 * half)) {
-                let (value, gate) = x.split_at(half);
-                for i in 0..half {
-                    let g = gate[i];
-                    out[i] = value[i] * (0.5 * g * (1.0 + erf(g * std::f32::consts::FRAC_1_SQRT_2)));
-                }
+    tasks.for_each(|(out, x)| geglu_rows(x, half, out));
+}
+
+/// [`geglu`] of what one task takes.
+pub(crate) fn geglu_rows(x: &[f32], half: usize, out: &mut [f32]) {
+    plain(|| {
+        for (out, x) in out.chunks_exact_mut(half).zip(x.chunks_exact(2 * half)) {
+            let (value, gate) = x.split_at(half);
+            for i in 0..half {
+                let g = gate[i];
+                out[i] = value[i] * (0.5 * g * (1.0 + erf(g * std::f32::consts::FRAC_1_SQRT_2)));
             }
-        });
+        }
     });
 }

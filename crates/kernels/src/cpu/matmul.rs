@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::activation;
 use super::simd::{LANES, ROWS, Tile, multiply, scratch, vectorized};
 
 /// How many terms are summed before a tile is put back: three tiles' operands then fit the nearest cache.
@@ -62,12 +63,48 @@ pub(crate) enum Bias<'a> {
     Rows(&'a [f32]),
 }
 
+/// What is done to a product's rows while they are in the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Nothing,
+    /// The first half of a row times GELU of the second: rows are half as long then.
+    Geglu,
+}
+
+impl After {
+    /// How long rows of `n` are after it.
+    pub fn width(self, n: usize) -> usize {
+        match self {
+            Self::Nothing => n,
+            Self::Geglu => n / 2,
+        }
+    }
+}
+
 /// `a · b + bias`, where `b` is given transposed.
 ///
 /// # Shapes
 /// `a: [m, k]`, `b: [n, k]`, `out: [m, n]`, row-major. No size is 0.
 pub(crate) fn matmul(a: Matrix, b: Matrix, k: usize, bias: Bias, n: usize, out: &mut [f32]) {
-    let m = out.len() / n;
+    matmul_then(After::Nothing, a, b, k, bias, n, out);
+}
+
+/// [`matmul`], and `after` that.
+///
+/// # Shapes
+/// `out: [m, after.width(n)]`, others as [`matmul`]'s.
+pub(crate) fn matmul_then(
+    after: After,
+    a: Matrix,
+    b: Matrix,
+    k: usize,
+    bias: Bias,
+    n: usize,
+    out: &mut [f32],
+) {
+    let width = after.width(n);
+    let m = out.len() / width;
     let panels = n.div_ceil(LANES);
     scratch::<LANES, _>(panels * k, |packed| {
         packed.par_chunks_mut(k).enumerate().for_each(|(panel, to)| b.pack(panel * LANES, n, 0, to));
@@ -75,11 +112,22 @@ pub(crate) fn matmul(a: Matrix, b: Matrix, k: usize, bias: Bias, n: usize, out: 
         // As many rows to a task as keep all threads busy. Which task computes a value does not change it.
         let share = m.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
         let rows = share.min(TASK_ROWS);
-        out.par_chunks_mut(rows * n).enumerate().for_each(|(task, out)| {
+        out.par_chunks_mut(rows * width).enumerate().for_each(|(task, out)| {
             let depth = k.div_ceil(k.div_ceil(DEPTH));
-            let strips = (out.len() / n).div_ceil(ROWS);
-            scratch(strips * depth, |left| {
-                vectorized(Rows { a, start: task * rows, m, packed, k, depth, left, bias, n, out });
+            let count = out.len() / width;
+            scratch(count.div_ceil(ROWS) * depth, |left| {
+                let start = task * rows;
+                let mut into = |out: &mut [f32]| {
+                    vectorized(Rows { a, start, m, packed, k, depth, left: &mut *left, bias, n, out });
+                };
+                match after {
+                    After::Nothing => into(out),
+                    After::Geglu => scratch::<1, _>(count * n, |whole| {
+                        let whole = whole.as_flattened_mut();
+                        into(whole);
+                        activation::geglu_rows(whole, width, out);
+                    }),
+                }
             });
         });
     });

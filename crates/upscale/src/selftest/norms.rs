@@ -1,7 +1,7 @@
 //! Group and layer normalisation.
 
-use burn::tensor::{DType, Tensor, module};
-use clarifier_kernels::{GroupStats, group_norm_silu, group_stats};
+use burn::tensor::{DType, Tensor};
+use clarifier_kernels::{GroupStats, group_norm_silu, group_stats, layer_norm};
 
 use super::case::{Case, Host, times};
 use super::compare::rounding;
@@ -111,7 +111,7 @@ fn layer(dims: [usize; 3], mean: f32, dtype: DType) -> Case {
     };
     let compute = move |_: &_, t: &[Tensor<4>]| {
         let vector = |i: usize| -> Tensor<1> { t[i].clone().reshape([width]) };
-        module::layer_norm(t[0].clone(), vector(1), Some(vector(2)), EPS)
+        layer_norm(t[0].clone(), vector(1), vector(2), EPS)
     };
     let row = move |row: &[f32], inputs: &[Host]| -> Vec<(f64, f64)> {
         let count = width as f64;

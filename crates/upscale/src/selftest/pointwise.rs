@@ -4,7 +4,7 @@ use burn::tensor::activation::{leaky_relu, prelu, sigmoid, silu};
 use burn::tensor::{DType, FloatDType, Tensor};
 
 use super::case::{Case, Host, times};
-use super::compare::rounding;
+use super::compare::{rounding, sum_tolerance};
 use super::norms::silu_of;
 
 type Compute = fn(Tensor<4>) -> Tensor<4>;
@@ -49,6 +49,49 @@ fn geglu(rows: [usize; 2], width: usize, dtype: DType) -> Case {
     };
     let made = move || vec![Host::data("x", dims, 4.0, 0.0)];
     Case::exact("GEGLU", times(&[rows[0], rows[1], 2 * width]), dtype, made, compute, expected)
+}
+
+/// A linear layer whose outputs' first half is gated by the second, as the UNet's feed-forward has it in one kernel.
+fn linear_geglu(rows: usize, inner: usize, width: usize, dtype: DType) -> Case {
+    let made = move || {
+        vec![
+            Host::data("x", [1, 1, rows, inner], 4.0, 0.0),
+            Host::weight("linear.weight", &[2 * width, inner]),
+            Host::weight("linear.bias", &[2 * width]),
+        ]
+    };
+    let compute = move |_: &_, t: &[Tensor<4>]| {
+        let weight: Tensor<2> = t[1].clone().reshape([2 * width, inner]);
+        let bias = t[2].clone().reshape([2 * width]);
+        clarifier_kernels::linear_geglu(t[0].clone(), weight.transpose(), Some(bias))
+    };
+    let expected = move |inputs: &[Host]| {
+        let (weight, bias) = (&inputs[1].values, &inputs[2].values);
+        // A sum, and how large its terms are together.
+        let sum = |row: &[f32], o: usize| {
+            let terms = row.iter().zip(&weight[o * inner..]).map(|(x, w)| f64::from(*x) * f64::from(*w));
+            terms.fold((f64::from(bias[o]), f64::from(bias[o]).abs()), |(sum, all), t| {
+                (sum + t, all + t.abs())
+            })
+        };
+        let one = |row: &[f32], i: usize| {
+            let ((x, of_x), (gate, of_gate)) = (sum(row, i), sum(row, width + i));
+            let half = 0.5 * gate * (1.0 + libm::erf(gate / std::f64::consts::SQRT_2));
+            // GELU is nowhere steeper than 1.13.
+            let off = sum_tolerance(dtype, inner) / (inner as f64).sqrt();
+            let (x_off, gate_off) = (off * of_x, 1.13 * off * of_gate + 3e-7 * gate.abs());
+            (
+                x * half,
+                x_off * half.abs()
+                    + gate_off * (x.abs() + x_off)
+                    + rounding(dtype) * 8.0 * (x * half).abs()
+                    + 1e-6,
+            )
+        };
+        let row = |row: &[f32]| (0..width).map(|i| one(row, i)).collect::<Vec<_>>();
+        inputs[0].values.chunks_exact(inner).flat_map(row).collect()
+    };
+    Case::exact("linear + GEGLU", times(&[rows, inner, 2 * width]), dtype, made, compute, expected)
 }
 
 /// A slope for each channel.
@@ -117,6 +160,8 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         geglu([2, 77], 33, dtype),
         geglu([2, 256], 1280, dtype),
         geglu([1, 4096], 1280, dtype).thorough(),
+        linear_geglu(77, 33, 34, dtype),
+        linear_geglu(130, 320, 40, dtype),
         add_per_channel(odd, dtype),
         add_per_channel([2, 1280, 8, 8], dtype),
     ];

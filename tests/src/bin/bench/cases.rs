@@ -4,7 +4,9 @@ use std::fmt::{self, Display};
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
-use clarifier_kernels::{AttentionBudget, attention, conv2d, geglu, group_norm_silu, group_stats, linear};
+use clarifier_kernels::{
+    AttentionBudget, attention, conv2d, group_norm_silu, group_stats, layer_norm, linear, linear_geglu,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::block;
@@ -46,9 +48,15 @@ pub enum Case {
         h: usize,
         w: usize,
     },
-    Geglu {
+    /// A linear layer to twice `outputs`, the first half of which is gated by the second.
+    LinearGeglu {
         rows: usize,
-        channels: usize,
+        inputs: usize,
+        outputs: usize,
+    },
+    LayerNorm {
+        rows: usize,
+        size: usize,
     },
     /// A UNet of the first level alone, on a batch of two; sides in latents.
     UnetLevel {
@@ -96,11 +104,12 @@ pub fn all(quick: bool) -> Vec<Case> {
         conv(1, 64, 64, 256, 256, 3),
         conv(1, 160, 32, 256, 256, 3),
         linear(8192, 320, 320),
-        linear(8192, 320, 2560),
+        Case::LinearGeglu { rows: 8192, inputs: 320, outputs: 1280 },
         linear(8192, 1280, 320),
-        linear(2048, 640, 5120),
-        linear(512, 1280, 10240),
-        linear(128, 1280, 10240),
+        Case::LinearGeglu { rows: 2048, inputs: 640, outputs: 2560 },
+        Case::LinearGeglu { rows: 512, inputs: 1280, outputs: 5120 },
+        Case::LinearGeglu { rows: 128, inputs: 1280, outputs: 5120 },
+        linear(128, 5120, 1280),
         linear(154, 768, 320),
         attention(4096, 4096, 40),
         attention(1024, 1024, 80),
@@ -110,8 +119,8 @@ pub fn all(quick: bool) -> Vec<Case> {
         attention(1024, 77, 80),
         Case::GroupNormSilu { batch: 2, channels: 320, h: 64, w: 64 },
         Case::GroupNormSilu { batch: 2, channels: 1280, h: 16, w: 16 },
-        Case::Geglu { rows: 8192, channels: 1280 },
-        Case::Geglu { rows: 512, channels: 5120 },
+        Case::LayerNorm { rows: 8192, size: 320 },
+        Case::LayerNorm { rows: 512, size: 1280 },
         Case::UnetLevel { channels: 320, h: 32, w: 32 },
     ];
     if !quick {
@@ -138,7 +147,10 @@ impl Display for Case {
             Self::GroupNormSilu { batch, channels, h, w } => {
                 write!(f, "group norm + SiLU {batch}×{channels}×{h}×{w}")
             }
-            Self::Geglu { rows, channels } => write!(f, "GEGLU {rows}×{channels}"),
+            Self::LinearGeglu { rows, inputs, outputs } => {
+                write!(f, "linear + GEGLU {inputs}→{outputs}, {rows} rows")
+            }
+            Self::LayerNorm { rows, size } => write!(f, "layer norm {rows}×{size}"),
             Self::UnetLevel { channels, h, w } => {
                 write!(f, "UNet of one level, CFG, {channels} channels, {h}×{w} latents")
             }
@@ -158,10 +170,11 @@ impl Case {
                 product(&[batch, inputs, outputs, h, w, kernel, kernel])
             }
             Self::Linear { rows, inputs, outputs } => product(&[rows, inputs, outputs]),
+            Self::LinearGeglu { rows, inputs, outputs } => product(&[rows, inputs, 2 * outputs]),
             Self::Attention { batch, heads, queries, keys, d } => {
                 2.0 * product(&[batch, heads, queries, keys, d])
             }
-            Self::GroupNormSilu { .. } | Self::Geglu { .. } => 0.0,
+            Self::GroupNormSilu { .. } | Self::LayerNorm { .. } => 0.0,
             Self::UnetLevel { channels, h, w } => block::operations(channels, h, w),
             Self::CfgStep { h, w } => CFG_OPERATIONS * (h * w) as f64,
             Self::VaeDecode { h, w } => VAE_OPERATIONS * (h * w) as f64,
@@ -178,7 +191,8 @@ impl Case {
             Self::Linear { rows, inputs, outputs } => rows * (inputs + outputs) + inputs * outputs,
             Self::Attention { batch, heads, queries, keys, d } => batch * heads * 2 * (queries + keys) * d,
             Self::GroupNormSilu { batch, channels, h, w } => 2 * batch * channels * h * w,
-            Self::Geglu { rows, channels } => 3 * rows * channels,
+            Self::LinearGeglu { rows, inputs, outputs } => rows * (inputs + outputs) + 2 * inputs * outputs,
+            Self::LayerNorm { rows, size } => 2 * rows * size,
             Self::UnetLevel { .. } | Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => 0,
         };
         4.0 * values as f64
@@ -216,9 +230,16 @@ impl Case {
                     drop(group_norm_silu(x.clone(), &stats, gamma.clone(), beta.clone(), 1e-5));
                 })
             }
-            Self::Geglu { rows, channels } => {
-                let x: Tensor<3> = noise([1, rows, 2 * channels], device);
-                Box::new(move || drop(geglu(x.clone())))
+            Self::LinearGeglu { rows, inputs, outputs } => {
+                let x: Tensor<2> = noise([rows, inputs], device);
+                let (weight, bias) =
+                    (noise([2 * outputs, inputs], device).transpose(), noise([2 * outputs], device));
+                Box::new(move || drop(linear_geglu(x.clone(), weight.clone(), Some(bias.clone()))))
+            }
+            Self::LayerNorm { rows, size } => {
+                let x: Tensor<2> = noise([rows, size], device);
+                let (gamma, beta) = (noise([size], device), noise([size], device));
+                Box::new(move || drop(layer_norm(x.clone(), gamma.clone(), beta.clone(), 1e-5)))
             }
             Self::UnetLevel { channels, h, w } => block::prepare(channels, (h, w), setting),
             Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => return None,

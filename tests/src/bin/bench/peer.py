@@ -36,14 +36,19 @@ def group_norm_silu(batch, channels, h, w):
     return lambda: F.silu(F.group_norm(x, 32, weight, bias))
 
 
-def geglu(rows, channels):
-    x = torch.randn(1, rows, 2 * channels)
+def linear_geglu(rows, inputs, outputs):
+    x, weight, bias = torch.randn(rows, inputs), torch.randn(2 * outputs, inputs), torch.randn(2 * outputs)
 
     def run():
-        value, gate = x.chunk(2, dim=-1)
+        value, gate = F.linear(x, weight, bias).chunk(2, dim=-1)
         return value * F.gelu(gate)
 
     return run
+
+
+def layer_norm(rows, size):
+    x, weight, bias = torch.randn(rows, size), torch.randn(size), torch.randn(size)
+    return lambda: F.layer_norm(x, (size,), weight, bias)
 
 
 def unet_level(channels, h, w):
@@ -84,7 +89,7 @@ def rrdb(h, w):
     return lambda: network(x)
 
 
-CASES = {f.__name__: f for f in (conv, linear, attention, group_norm_silu, geglu, unet_level, cfg_step, vae_decode, rrdb)}
+CASES = {f.__name__: f for f in (conv, linear, linear_geglu, attention, group_norm_silu, layer_norm, unet_level, cfg_step, vae_decode, rrdb)}
 
 
 def peak() -> int:

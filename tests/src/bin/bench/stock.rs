@@ -48,11 +48,21 @@ pub fn prepare(case: Case, device: &Device, most_bytes: u64) -> Option<Box<dyn F
                 drop(silu(normal * along(&gamma) + along(&beta)));
             })
         }
-        Case::Geglu { rows, channels } => {
-            let x: Tensor<3> = noise([1, rows, 2 * channels], device);
+        Case::LinearGeglu { rows, inputs, outputs } => {
+            let x: Tensor<2> = noise([rows, inputs], device);
+            let (weight, bias) =
+                (noise([2 * outputs, inputs], device).transpose(), noise([2 * outputs], device));
             Box::new(move || {
-                let gate = gelu(x.clone().narrow(2, channels, channels));
-                drop(x.clone().narrow(2, 0, channels) * gate);
+                let both = module::linear(x.clone(), weight.clone(), Some(bias.clone()));
+                let gate = gelu(both.clone().narrow(1, outputs, outputs));
+                drop(both.narrow(1, 0, outputs) * gate);
+            })
+        }
+        Case::LayerNorm { rows, size } => {
+            let x: Tensor<2> = noise([rows, size], device);
+            let (gamma, beta) = (noise([size], device), noise([size], device));
+            Box::new(move || {
+                drop(module::layer_norm(x.clone(), gamma.clone(), Some(beta.clone()), 1e-5));
             })
         }
         Case::UnetLevel { .. } | Case::CfgStep { .. } | Case::VaeDecode { .. } | Case::Rrdb { .. } => {
