@@ -312,7 +312,9 @@ fn every_sampler_runs_and_its_progress_counts_evaluations() {
         assert_eq!(seen, (1..=total).map(|done| (done, total)).collect::<Vec<_>>(), "{solver}");
         let result = output.read(output.area()).unwrap();
         for (other, planes) in &results {
-            assert_ne!(planes, &result, "{solver} and {other} are two");
+            // These networks ask for no sampler.
+            let alike = [other.as_str(), &solver] == ["auto", "dpmsolver"];
+            assert_eq!(planes == &result, alike, "{solver} and {other}");
         }
         results.push((solver, result));
     }

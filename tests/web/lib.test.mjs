@@ -28,7 +28,7 @@ test("the description of the settings was read whole", () => {
     if (kind === "choice") assert.ok(choices.includes(usual), name);
     if (kind === "integer" || kind === "number") assert.equal(range.length, 2, name);
   }
-  assert.deepEqual(field("solver").choices.slice(9, 12), ["dpm++sde", "dpm++2m_sde", "dpm++3m_sde"]);
+  assert.deepEqual(field("solver").choices.slice(10, 13), ["dpm++sde", "dpm++2m_sde", "dpm++3m_sde"]);
   assert.deepEqual(presets.map(({ name }) => name).sort(), ["clarifier", "clarity", "refiners", "space"]);
 });
 

@@ -67,7 +67,7 @@ page("help is behind a button that the keyboard reaches", {}, async (page) => {
   await about.focus();
   await page.keyboard.press("Enter");
   assert.equal(await about.getAttribute("aria-expanded"), "true");
-  assert.ok(await page.getByText(/^The sampler; dpmsolver is/).isVisible());
+  assert.ok(await page.getByText(/^The sampler; auto is/).isVisible());
 });
 
 page("settings are found by words of their names, help and choices", {}, async (page) => {

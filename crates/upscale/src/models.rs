@@ -13,7 +13,7 @@ use clarifier_model::weight::Packing;
 use crate::adapters::LoraChoice;
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
-use crate::{Diffusion, Error, Event, Machine, Observer};
+use crate::{Diffusion, Error, Event, Machine, Observer, Settings};
 
 /// What enlarges the picture before it is redrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,11 @@ pub struct Models {
 }
 
 impl Models {
+    /// `settings` with what they leave to these networks, the sampler.
+    pub fn settled(&self, settings: &Settings) -> Settings {
+        settings.settled(self.diffusion.as_ref().and_then(|diffusion| diffusion.solver))
+    }
+
     /// Load the networks, one tensor at a time.
     ///
     /// # Errors

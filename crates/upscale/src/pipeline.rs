@@ -136,6 +136,7 @@ pub async fn upscale(
     observe: Observer<'_>,
 ) -> Result<Report, Error> {
     settings.validate()?;
+    let settings = &models.settled(settings);
     let part = output_part(input.size(), settings, job.region)?;
     let team = &job.team;
     if team.leads() {

@@ -69,7 +69,7 @@ pub struct Settings {
     /// Steps of the whole schedule, of which the strength's share is run.
     #[schemars(range(min = 1, max = 1000))]
     pub num_inference_steps: u32,
-    /// The sampler; dpmsolver is "DPM++ 2M". diffusers', A1111's and ComfyUI's names are understood too, and may say the schedule: "DPM++ 3M SDE Karras".
+    /// The sampler; auto is the one that the models ask for, else dpmsolver, which is "DPM++ 2M". diffusers', A1111's and ComfyUI's names are understood too, and may say the schedule: "DPM++ 3M SDE Karras".
     pub solver: SolverKind,
     /// How the sampler's noise levels are spaced. ddim, ddpm, lcm and tcd have only their own.
     pub schedule: Schedule,
@@ -125,7 +125,7 @@ impl Default for Settings {
             tile_window: TileWindow::Feather,
             tile_jitter: false,
             num_inference_steps: 18,
-            solver: SolverKind::Dpmsolver,
+            solver: SolverKind::Auto,
             schedule: Schedule::Default,
             strength_mode: StrengthMode::Steps,
             hint: HintSource::Guess,

@@ -224,8 +224,11 @@ fn evaluations(
     };
     let own = schedule == Schedule::Default;
     match kind {
-        SolverKind::Dpmsolver if own => dpm::dpm_solver(&ending(&timed(timesteps::linspace), least)),
-        SolverKind::Dpmsolver => dpm::dpmpp_2m(&k()),
+        // Who has networks has settled it before.
+        SolverKind::Auto | SolverKind::Dpmsolver if own => {
+            dpm::dpm_solver(&ending(&timed(timesteps::linspace), least))
+        }
+        SolverKind::Auto | SolverKind::Dpmsolver => dpm::dpmpp_2m(&k()),
         SolverKind::Unipc if own => unipc::unipc(&ending(&timed(timesteps::linspace), none)),
         SolverKind::Unipc => unipc::unipc(&k()),
         SolverKind::Ddim => ddim::ddim(&ending(&timed(timesteps::leading), least)),

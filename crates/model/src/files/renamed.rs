@@ -45,4 +45,8 @@ impl TensorFile for Renamed {
     fn read(&self, name: &str) -> Result<Vec<f32>, FileError> {
         self.inner.read(self.names.get(name).map_or(name, String::as_str))
     }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.inner.metadata(key)
+    }
 }

@@ -24,3 +24,10 @@ pub fn config(file: &dyn TensorFile, component: Component, name: &str) -> Result
         .map(Some)
         .map_err(|error| damaged(format!("the configuration of {folder} is not JSON ({error})")))
 }
+
+/// The sampler that the networks were made for, by diffusers' name (`DDIMScheduler`): the header may have its `scheduler_config.json` under its
+/// folder's name too. None in other files.
+pub fn scheduler(file: &dyn TensorFile) -> Option<String> {
+    let config: Value = serde_json::from_str(file.metadata("scheduler")?).ok()?;
+    Some(config.get("_class_name")?.as_str()?.to_owned())
+}

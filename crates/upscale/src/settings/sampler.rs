@@ -10,9 +10,11 @@ use super::{Settings, SettingsError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SolverKind {
+    /// The one that the networks ask for (a set's scheduler), [`SolverKind::Dpmsolver`] where they ask for none.
+    #[default]
+    Auto,
     /// DPM-Solver++(2M), "DPM++ 2M". With the default schedule as Refiners has it, ending at the least σ of
     /// training; with another as A1111 has it, ending at 0.
-    #[default]
     Dpmsolver,
     /// DDIM without noise.
     Ddim,
@@ -78,7 +80,8 @@ pub enum StrengthMode {
 
 /// Each sampler's names, without case, blanks, `-` and `_`, and with `dpmpp` written `dpm++`. First its own; then A1111's,
 /// ComfyUI's and stable-diffusion.cpp's where they differ; diffusers' class without `scheduler` last.
-const NAMES: [(SolverKind, &[&str]); 15] = [
+const NAMES: [(SolverKind, &[&str]); 16] = [
+    (SolverKind::Auto, &["auto"]),
     (SolverKind::Dpmsolver, &["dpmsolver", "dpm++2m", "dpmsolver++", "dpmsolver++2m", "dpmsolvermultistep"]),
     (SolverKind::Ddim, &["ddim"]),
     (SolverKind::Ddpm, &["ddpm"]),
@@ -203,6 +206,16 @@ impl<'de> Deserialize<'de> for Settings {
 }
 
 impl Settings {
+    /// These settings for networks that ask for this sampler, if any; it goes with no schedule but its own if so.
+    pub(crate) fn settled(&self, asked: Option<SolverKind>) -> Self {
+        let fits = |asked: &SolverKind| self.schedule == Schedule::Default || asked.takes_schedules();
+        let solver = match self.solver {
+            SolverKind::Auto => asked.filter(fits).unwrap_or(SolverKind::Dpmsolver),
+            chosen => chosen,
+        };
+        Self { solver, ..self.clone() }
+    }
+
     /// Whether the sampler can do what is asked of it.
     pub(super) fn validate_sampler(&self) -> Result<(), SettingsError> {
         let solver = self.solver.name();
@@ -221,6 +234,21 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_networks_ask_for_is_taken_where_nothing_else_was_chosen() {
+        let settled = |solver, schedule, asked| {
+            let settings = Settings { solver, schedule, ..Settings::default() };
+            settings.settled(asked).solver
+        };
+        let (own, ddim) = (Schedule::Default, Some(SolverKind::Ddim));
+        assert_eq!(Settings::default().solver, SolverKind::Auto);
+        assert_eq!(settled(SolverKind::Auto, own, None), SolverKind::Dpmsolver);
+        assert_eq!(settled(SolverKind::Auto, own, ddim), SolverKind::Ddim);
+        assert_eq!(settled(SolverKind::Euler, own, ddim), SolverKind::Euler);
+        // DDIM has a schedule of its own.
+        assert_eq!(settled(SolverKind::Auto, Schedule::Karras, ddim), SolverKind::Dpmsolver);
+    }
 
     #[test]
     fn every_programs_names_are_understood() {
