@@ -74,7 +74,8 @@ fn a_region_is_what_the_whole_run_would_give() {
         ("sharpened, on a border", Settings { sharpen: 3.0, tile_overlap: 0, tile_width: 8, ..free.clone() }),
         ("two stages", Settings { upscale_factor: 3.0, ..free.clone() }),
         ("moving tiles, sharpened", Settings { tile_jitter: true, sharpen: 1.0, ..free.clone() }),
-        ("colours held", settings()),
+        ("each pixel's colour held", Settings { chroma_lock: 1.0, ..free.clone() }),
+        ("colours held", Settings { chroma_lock: 0.5, ..settings() }),
         ("a texture", Settings { seamless: Seamless::X, ..free }),
     ];
     for (name, settings) in variants {
@@ -227,6 +228,37 @@ fn the_lock_takes_colours_back_to_the_source() {
     println!("free {free:.4}, half {half:.4}, locked {locked:.4}");
     // Random networks have colours of their own; where they are beyond black and white, none is left to hold.
     assert!(free > 0.02 && locked < 0.3 * free && half < free && locked < half, "{free} {half} {locked}");
+}
+
+#[test]
+fn each_pixel_has_the_enlargers_colour_and_a_brightness_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = tiny_models(folder.path(), &Backend::flex());
+    let input = wide();
+    // So little is changed that hardly a value is cut off at black or white.
+    let gentle = Settings { colour_lock: 0.0, denoise_strength: 0.2, ..settings() };
+    let mut enlarger = load(&Backend::flex(), &UpscalerChoice::Lanczos, None);
+    let (plain, _) = run(&mut enlarger, &input, &gentle, &Job::new(7));
+    // Mean differences to what the enlarger gave, in colour and in brightness.
+    let mut apart = |chroma_lock| {
+        let (result, _) = run(&mut models, &input, &Settings { chroma_lock, ..gentle.clone() }, &Job::new(7));
+        let count = result.data.len() / 3;
+        let (mut colour, mut brightness) = (0.0, 0.0);
+        for at in 0..count {
+            let off: [f32; 3] =
+                std::array::from_fn(|c| result.data[c * count + at] - plain.data[c * count + at]);
+            let brighter = 0.299 * off[0] + 0.587 * off[1] + 0.114 * off[2];
+            colour += off.iter().map(|off| (off - brighter).abs()).sum::<f32>() / count as f32;
+            brightness += brighter.abs() / count as f32;
+        }
+        (colour, brightness)
+    };
+    let (free, half, held, asked) = (apart(0.0), apart(0.5), apart(1.0), apart(-1.0));
+    println!("{free:?}, half {half:?}, held {held:?}");
+    assert!(half.0 < 0.7 * free.0 && held.0 < 0.2 * free.0, "{free:?} {half:?} {held:?}");
+    assert!((held.1 / free.1 - 1.0).abs() < 0.2, "{free:?} {held:?}");
+    // These networks ask for nothing.
+    assert_eq!(asked, free);
 }
 
 #[test]

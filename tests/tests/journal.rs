@@ -122,15 +122,20 @@ pub fn cases() -> Vec<Case> {
         mask
     });
     let quick = || Settings { upscale_factor: 2.0, num_inference_steps: 4, ..settings() };
-    let whole =
-        Case::new("two stages", Settings { upscale_factor: 3.0, num_inference_steps: 6, ..settings() });
+    let whole = Case::new(
+        "two stages",
+        Settings { upscale_factor: 3.0, num_inference_steps: 6, chroma_lock: 1.0, ..settings() },
+    );
     let mut masked = Case::new(
         "a mask, the input as hint",
         Settings { hint: HintSource::Input, sharpen: 0.5, upscale_factor: 3.0, ..quick() },
     );
     masked.job.mask = Some(mask);
     masked.upscaler = UpscalerChoice::Lite;
-    let mut circular = Case::new("circular", Settings { seamless: Seamless::Both, ..quick() });
+    let mut circular = Case::new(
+        "circular",
+        Settings { seamless: Seamless::Both, colour_lock: 0.0, chroma_lock: 0.5, ..quick() },
+    );
     circular.input = picture(Size::new(21, 18), Channels::Rgba);
     let mut region = Case::new("a region", Settings { colour_lock: 0.0, ..quick() });
     region.job.region = Some(Rect::new(20, 10, Size::new(9, 8)));

@@ -45,7 +45,12 @@ pub fn run(models: &mut Models, input: &Raster, settings: &Settings, noise: Opti
 
 pub fn fixture_settings(solver: SolverKind) -> Settings {
     // The reference has no colour lock.
-    Settings { solver, colour_lock: 0.0, ..serde_json::from_value(json("recipe/settings.json")).unwrap() }
+    Settings {
+        solver,
+        colour_lock: 0.0,
+        chroma_lock: 0.0,
+        ..serde_json::from_value(json("recipe/settings.json")).unwrap()
+    }
 }
 
 /// Clarity's way with hint and guidance.

@@ -39,8 +39,9 @@ class Training:
             saved = torch.load(state, weights_only=True)
             networks.load_state_dict(saved["networks"])
             self.average.load_state_dict(saved["average"])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(saved["optimizers"][name])
+            # Those of states.py begin anew.
+            for name, found in saved["optimizers"].items():
+                self.optimizers[name].load_state_dict(found)
             self.step, self.spent, self.curve = saved["step"], saved["spent"], saved["curve"]
 
     def save(self) -> None:

@@ -27,6 +27,7 @@ import straight
 from common import Training, averaged, mixed, psnr, unit
 from latents import blurred, latents_of
 from networks import autoencoder, controlnet, text_encoder, unet
+from vae import apart
 from view import view_of
 
 HELD_BACK = 32
@@ -70,6 +71,9 @@ PICTURE_SIDE = 12
 MARGIN = 2
 """Latents at the border of a decoded part that are not compared: they miss neighbours."""
 PICTURE_WEIGHT = 2.0
+GUIDED = 0.6
+"""Share of them that is guided first, as the recipe will guide: what differs between the prompts beside their meaning comes out as coloured grain."""
+GUIDANCE = (1.0, 7.0)
 LAST_TIMESTEP = 450
 """Of noisier ones a prediction is no picture."""
 SCALES = (0.4, 1.0)
@@ -97,6 +101,14 @@ class Networks(nn.ModuleDict):
                             mid_block_additional_residual=weighted[-1]).sample
 
 
+def sigmas_from(timestep: int, evaluations: int) -> list[float]:
+    """Those of DDIM, which the set asks for: equal steps in time, the last at 1, and then no noise."""
+    table = alphas()
+    rows = ((1 - table) / table).sqrt()
+    times = [round(1 + (timestep - 1) * (1 - i / (evaluations - 1))) for i in range(evaluations)]
+    return [*(float(rows[t]) for t in times), 0.0]
+
+
 @torch.no_grad()
 def redraw(networks, tokens, guess, sigmas: list[float], guidance: float, scale: float, seed: int = 1) -> torch.Tensor:
     """The recipe's middle on latents: from the guess through DDIM's steps; `tokens: [2, 77]`, negative first."""
@@ -104,7 +116,7 @@ def redraw(networks, tokens, guess, sigmas: list[float], guidance: float, scale:
     rows = ((1 - table) / table).sqrt()
     noise = torch.randn(guess.shape, generator=torch.Generator().manual_seed(seed))
     x, count = guess + sigmas[0] * noise, len(guess)
-    for sigma, after in zip(sigmas, [*sigmas[1:], 0.0]):
+    for sigma, after in zip(sigmas, sigmas[1:]):
         t = torch.full((2 * count,), int((rows - sigma).abs().argmin()))
         double = torch.cat([x, x]) / math.sqrt(1 + sigma**2)
         both = tokens.repeat_interleave(count, 0)
@@ -201,7 +213,6 @@ def main() -> None:
         loss = loss + WORDS_WEIGHT * F.mse_loss(told, wanted) / wanted.square().mean().clamp(min=1e-6)
         if training.spent < PICTURE_FROM * training.total:
             return loss
-        x0 = (noisy * (1 + sigma**2).sqrt() - sigma * found) / factor
         near = [i for i in pick.sample(range(BATCH), BATCH) if t[i] < LAST_TIMESTEP][:PICTURES]
         if not near:
             return loss
@@ -209,21 +220,25 @@ def main() -> None:
         parts, truths = [], []
         for i in near:
             y, x = (pick.randrange(SIDE - PICTURE_SIDE + 1) for _ in range(2))
-            parts.append(x0[i, :, y : y + PICTURE_SIDE, x : x + PICTURE_SIDE])
+            guided = pick.random() < GUIDED
+            j = i % half
+            epsilon = torch.lerp(found[half + j], found[j], pick.uniform(*GUIDANCE)) if guided else found[i]
+            x0 = (seen[i] - sigma[i] * epsilon) / factor
+            parts.append(x0[:, y : y + PICTURE_SIDE, x : x + PICTURE_SIDE])
             sharp, soft = (picture[:, 8 * y + first : 8 * y + last, 8 * x + first : 8 * x + last]
                            for picture in (chosen["picture"][i], blurred(chosen["picture"][i])))
-            truths.append(torch.lerp(unit(sharp), unit(soft), softness[i]))
+            truths.append(torch.lerp(unit(sharp), unit(soft), 0.0 if guided else softness[i]))
         truths = torch.stack(truths)
         with mixed():
             shown = vae.decode(torch.stack(parts)).sample[:, :, first:last, first:last]
             distance = lpips_alex.unaligned(metric, shown, truths, pick)
-        return loss + PICTURE_WEIGHT * (distance + F.l1_loss(shown.float(), truths))
+        return loss + PICTURE_WEIGHT * (distance + apart(shown.float(), truths))
 
     held = {name: factor * torch.from_numpy(value[:HELD_BACK:4]).float() for name, value in latents.items()}
     truth = unit(crops["true"][:HELD_BACK:4])
     pair = tokens_of([SOFT[0], SHARP[0]])
-    # Six steps from training's timestep 350.
-    start = [float(sigma_of[int(350 * (1 - i / 6))]) for i in range(6)]
+    # The default strength's.
+    start = sigmas_from(331, 7)
 
     @torch.no_grad()
     def look(average: nn.ModuleDict) -> dict:

@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a diffusers folder to write")
     args = parser.parse_args()
     # As diffusers' folders have it. DPM-Solver++ ends as Refiners has it with a long step of second order, which makes grain of these networks' errors.
-    tensors, metadata = {}, {"scheduler": json.dumps({"_class_name": "DDIMScheduler"})}
+    tensors, metadata = {}, {"scheduler": json.dumps({"_class_name": "DDIMScheduler"}), "chroma_lock": "1"}
     for name, network in networks(args).items():
         # `position_ids` and the like are no weights.
         weights = {key: value.half().contiguous() for key, value in network.state_dict().items() if value.is_floating_point()}

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from common import averaged, mixed
-from diffusion import HELD_BACK, SHARP, SOFT, STEPS, Networks, alphas, clip_tokenizer, redraw
+from diffusion import HELD_BACK, SHARP, SOFT, Networks, clip_tokenizer, redraw, sigmas_from
 
-COUNT = 256
+COUNT = 512
 TOGETHER = 8
-EVALUATIONS = 6
-STARTS = (200, 500)
-"""Timesteps, about the default strength's 350."""
+EVALUATIONS = 7
+STARTS = (200, 550)
+"""Timesteps, about the default strength's 331."""
 
 
 def main() -> None:
@@ -35,17 +35,16 @@ def main() -> None:
         state |= {f"{name}.{key}": value for key, value in averaged(args.diffusion, name).items()}
     networks.load_state_dict(state)
     tokenizer = clip_tokenizer()
-    table = alphas()
-    sigma_of = ((1 - table) / table).sqrt()
     chosen = pick.sample(range(HELD_BACK, len(latents["guess"])), COUNT)
     found = []
     for first in range(0, COUNT, TOGETHER):
         guess = factor * torch.from_numpy(latents["guess"][chosen[first : first + TOGETHER]]).float()
-        start = pick.randrange(*STARTS)
-        sigmas = [float(sigma_of[min(STEPS - 1, int(start * (1 - i / EVALUATIONS)))]) for i in range(EVALUATIONS)]
+        sigmas = sigmas_from(pick.randrange(*STARTS), EVALUATIONS)
         pair = tokenizer([pick.choice(SOFT), pick.choice(SHARP)], padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         with mixed():
-            x = redraw(networks, pair, guess, sigmas, pick.uniform(1, args.guidance), 0.6, seed=first)
+            # Mostly the strong ones, which leave most behind.
+            guidance = max(pick.uniform(1, args.guidance) for _ in range(2))
+            x = redraw(networks, pair, guess, sigmas, guidance, 0.6, seed=first)
         found.append((x / factor).half().numpy())
         print(f"{first + TOGETHER} of {COUNT}", flush=True)
     with args.out.open("wb") as file:

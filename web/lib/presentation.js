@@ -10,7 +10,7 @@ export const GROUPS = [
   ["Sampling", ["num_inference_steps", "solver", "schedule", "strength_mode", "reuse_features"]],
   ["ControlNet", ["controlnet_decay", "hint", "control_mode"]],
   ["Tiles", ["tile_width", "tile_height", "tile_overlap", "tile_window", "tile_jitter", "seamless"]],
-  ["Picture", ["downscale_to", "colour_lock", "sharpen", "upscaler_bgr"]],
+  ["Picture", ["downscale_to", "colour_lock", "chroma_lock", "sharpen", "upscaler_bgr"]],
   ["Autoencoder", ["vae_tile", "vae_statistics"]],
   ["Mask (needs a mask, which only the program takes so far)", ["mask_mode", "mask_feather"]],
 ];

@@ -3,7 +3,7 @@
 /** As a choice of a checkpoint, and as the program calls it. Its ControlNet is in it. */
 export const STARTER = "starter";
 /** What redraws where nobody chose anything: the starter set, or nothing (null). */
-export const REDRAWING = null;
+export const REDRAWING = STARTER;
 
 export const isFile = (choice) => choice !== null && typeof choice === "object";
 

@@ -143,7 +143,7 @@ fn upscale() -> Command {
              `X,Y,W,H: a dog` (pixels of the input); a tile takes the smallest rectangle that its centre is in",
         ))
         .next_help_heading("Models")
-        .arg(file("checkpoint", "PATH", "SD 1.5: a diffusers folder or a single file, or `starter`, the small set that is built in [default: the store's]"))
+        .arg(file("checkpoint", "PATH", "SD 1.5: a diffusers folder or a single file, or `starter`, the small set that is built in [default: the store's, else starter]"))
         .arg(file("controlnet", "PATH", "The Tile ControlNet, likewise [default: the store's]"))
         .arg(file("vae", "PATH", "A VAE in place of the checkpoint's; TAESD is a fast, approximate one"))
         .args(Adapters::args())

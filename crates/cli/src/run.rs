@@ -102,15 +102,16 @@ fn all(
         work.log(&format!("device: {}", backend.reason));
     }
     let paths = place.agree(diffusion_paths(request))?;
-    if request.diffusion && paths.is_none() {
-        let note = "no diffusion models here, so the enlarger alone runs; `clarifier models pull` downloads them, and --checkpoint starter redraws with a small set that is built in";
+    let starts = paths.as_ref().is_some_and(|paths| paths.checkpoint == starter::source());
+    if starts && request.checkpoint.is_none() {
+        let note = "redrawing with the small starter set that is built in; `clarifier models pull` downloads Stable Diffusion 1.5 for more, and --no-diffusion only enlarges";
         match style {
             Style::Json => print_json(&Event::Warning { message: note.into() }),
             _ => say(note),
         }
     }
     // What names files of SD 1.5's is of no use to the starter set.
-    let adapted = paths.as_ref().is_some_and(|paths| paths.checkpoint != starter::source());
+    let adapted = paths.is_some() && !starts;
     let notes = match adapted {
         true => request.adapters.notes(&request.settings, &request.tile_prompts),
         false => Vec::new(),
@@ -244,8 +245,7 @@ fn alike(backend: &Backend, place: &Place, style: Style) -> Result<()> {
     Ok(())
 }
 
-/// Where the diffusion networks are: as the user says, else the store's. None if it is not wanted, or
-/// if the store lacks them and none was named.
+/// Where the diffusion networks are: as the user says, else the store's, else built in. None if they are not wanted.
 fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
     if !request.diffusion {
         return Ok(None);
@@ -272,7 +272,7 @@ fn diffusion_paths(request: &Request) -> Result<Option<DiffusionPaths>> {
         (_, None) if named => bail!(
             "there is no Tile ControlNet: give --controlnet, or download it with `clarifier models pull`"
         ),
-        _ => return Ok(None),
+        _ => (starter::NAME.into(), starter::NAME.into()),
     };
     // What is SD 1.5's does not fit the set, so what presets and the store would add is left out.
     let (loras, embeddings) = match starter::is_meant(&checkpoint) {

@@ -8,7 +8,7 @@ use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::controlnet::ControlNet;
 use clarifier_model::embedding::Embedding;
 use clarifier_model::files::{
-    Component, ComponentFile, FileError, Source, TensorFile, TensorInfo, component, scheduler,
+    Component, ComponentFile, FileError, Source, TensorFile, TensorInfo, chroma_lock, component, scheduler,
 };
 use clarifier_model::loader::Placement;
 use clarifier_model::lora::merge;
@@ -22,7 +22,7 @@ use crate::demand::Demand;
 use crate::device::Backend;
 use crate::event::say;
 use crate::models::network;
-use crate::settings::SolverKind;
+use crate::settings::{Asked, SolverKind};
 use crate::shared::{Computed, KEPT_HINTS, Shared};
 use crate::{DiffusionPaths, Error, Event, Observer};
 
@@ -42,8 +42,8 @@ pub struct Diffusion {
     pub packing: Packing,
     /// Bytes that all weights take.
     pub weights: u64,
-    /// The sampler that they were made for, if the checkpoint says so.
-    pub solver: Option<SolverKind>,
+    /// What the checkpoint says that they want.
+    pub asked: Asked,
     /// Bytes of tiles' hints that a redraw may keep for later steps: [`KEPT_HINTS`] at first.
     pub hint_budget: u64,
     /// UNet and ControlNet; none after a load of them that failed.
@@ -184,8 +184,12 @@ impl Diffusion {
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let (text, unet, controlnet) = files(paths, observe)?;
-        let scheduler = scheduler(&*component(&paths.checkpoint, Component::UNet)?.file);
-        let solver = scheduler.and_then(|name| SolverKind::parse(&name)).map(|(kind, _)| kind);
+        let checkpoint = component(&paths.checkpoint, Component::UNet)?.file;
+        let named = scheduler(&*checkpoint).and_then(|name| SolverKind::parse(&name));
+        let asked = Asked {
+            solver: named.map(|(kind, _)| kind),
+            chroma_lock: chroma_lock(&*checkpoint).unwrap_or_default(),
+        };
         let demand = Demand::of_files(&*unet.file, &*controlnet.file, &*vae.file);
         let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
@@ -205,7 +209,7 @@ impl Diffusion {
             packing: backend.packing,
             weights: other_weights + denoiser.weights,
             other_weights,
-            solver,
+            asked,
             hint_budget: KEPT_HINTS,
             denoiser: Some(denoiser),
             shared: RefCell::default(),

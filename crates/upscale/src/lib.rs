@@ -6,6 +6,7 @@ mod autoencode;
 mod band;
 mod brownian;
 mod canvas;
+mod chroma;
 mod demand;
 pub mod device;
 mod diffuse;
@@ -74,8 +75,8 @@ pub use probe::speed;
 pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
 pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
 pub use settings::{
-    ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError, SolverKind,
-    StrengthMode, TileWindow, VaeStatistics, description,
+    Asked, ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError,
+    SolverKind, StrengthMode, TileWindow, VaeStatistics, description,
 };
 pub use shared::{Computed, KEPT_HINTS};
 pub use solver::{Solver, SolverState};

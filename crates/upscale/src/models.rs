@@ -71,9 +71,9 @@ pub struct Models {
 }
 
 impl Models {
-    /// `settings` with what they leave to these networks, the sampler.
+    /// `settings` with what they leave to these networks as those ask for it.
     pub fn settled(&self, settings: &Settings) -> Settings {
-        settings.settled(self.diffusion.as_ref().and_then(|diffusion| diffusion.solver))
+        settings.settled(self.diffusion.as_ref().map(|diffusion| diffusion.asked).unwrap_or_default())
     }
 
     /// Load the networks, one tensor at a time.

@@ -150,8 +150,9 @@ impl Plan {
         let (mut memory, mut peak) = (0, Peak::Picture);
         // The stages' copies, and those that a stage adds to its input and its guess.
         let (mut copies, mut before) = (0, 0);
-        let beside =
-            u64::from(settings.hint == HintSource::Input) + u64::from(settings.seamless != Seamless::None);
+        let beside = u64::from(settings.hint == HintSource::Input)
+            + u64::from(settings.seamless != Seamless::None)
+            + u64::from(settings.chroma_lock > 0.0);
         let mut largest_tensor = (0, Peak::Diffusion);
         let mut hints = 0;
         let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();

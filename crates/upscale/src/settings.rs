@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choices::{ControlMode, HintSource, MaskMode, Seamless, TileWindow, VaeStatistics};
 pub use describe::{Field, Kind, description};
-pub use sampler::{Schedule, SolverKind, StrengthMode};
+pub use sampler::{Asked, Schedule, SolverKind, StrengthMode};
 
 /// What an upscale does.
 // `remote` makes functions of what would be the traits' implementations. Ours, in `sampler.rs`, call them.
@@ -89,6 +89,9 @@ pub struct Settings {
     /// How firmly colours and brightness are held to the picture's, over 64 pixels and more: 1 wholly, 0 not at all.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub colour_lock: f64,
+    /// How much of each pixel's colour, apart from its brightness, stays as the enlarger gave it: 1 wholly, 0 none; -1 as the models ask, which for Stable Diffusion is 0.
+    #[schemars(range(min = -1.0, max = 1.0))]
+    pub chroma_lock: f64,
     /// How much the result is sharpened (unsharp mask of 1 pixel).
     #[schemars(range(min = 0.0, max = 5.0))]
     pub sharpen: f64,
@@ -134,6 +137,7 @@ impl Default for Settings {
             downscale_to: 0,
             seamless: Seamless::None,
             colour_lock: 1.0,
+            chroma_lock: -1.0,
             sharpen: 0.0,
             mask_mode: MaskMode::Change,
             mask_feather: 16,

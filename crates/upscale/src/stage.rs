@@ -4,6 +4,7 @@ use clarifier_raster::{Filter, Raster, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 
 use crate::autoencode::{Autoencoder, FACTOR, latent_size};
+use crate::chroma;
 use crate::device::Backend;
 use crate::enlarging::Enlarging;
 use crate::journal::{JournalError, Ledger};
@@ -161,11 +162,23 @@ impl<'a> StageRun<'a> {
                 _ => Some(Lows::of(&picture, self.wrap())?),
             };
             let redraw = StageRedraw { backend: &backend, before, index, stage };
-            picture = self.redraw(redraw, diffusion, picture, ledger, observe).await?;
+            let guess;
+            (picture, guess) = self.redraw(redraw, diffusion, picture, ledger, observe).await?;
             made = name("decoded");
+            // What is kept is not changed, so that it can be done again: the first change goes elsewhere.
+            if let Some(guess) = guess {
+                let share = self.settings.chroma_lock;
+                if ledger.is_kept() {
+                    made = name("held");
+                    let mut held = ledger.begin(&made, work)?;
+                    chroma::hold(&guess, Some(&picture), &mut held, share)?;
+                    picture = held;
+                } else {
+                    chroma::hold(&guess, None, &mut picture, share)?;
+                }
+            }
             match lows {
-                Some(lows) if ledger.is_kept() => {
-                    // What is kept is not changed, so that it can be done again.
+                Some(lows) if ledger.is_kept() && made != name("held") => {
                     made = name("held");
                     let mut held = ledger.begin(&made, work)?;
                     lows.hold_into(&picture, &mut held, self.settings.colour_lock, self.wrap())?;
@@ -197,7 +210,7 @@ impl<'a> StageRun<'a> {
         self.statistics.to_values().await
     }
 
-    /// The diffusion half: `guess` redrawn.
+    /// The diffusion half: `guess` redrawn; and `guess` itself, if its colours are still wanted.
     async fn redraw(
         &mut self,
         StageRedraw { backend, before, index, stage }: StageRedraw<'_>,
@@ -205,13 +218,14 @@ impl<'a> StageRun<'a> {
         mut guess: Raster,
         ledger: &mut Ledger,
         observe: Observer<'_>,
-    ) -> Result<Raster, Error> {
+    ) -> Result<(Raster, Option<Raster>), Error> {
         let (settings, scratch, needed) = (self.settings, &self.job.scratch, self.needed[index]);
         let team = &self.job.team;
         let name = |what: &str| format!("{index}.{what}");
         let (encoded, latents, decoded) = (name("encoded"), name("latents"), name("decoded"));
+        let is_wanted = settings.chroma_lock > 0.0;
         if let Some(picture) = ledger.picture(&decoded, guess.size())? {
-            return Ok(picture);
+            return Ok((picture, is_wanted.then_some(guess)));
         }
         let divided = self.plan.iter().any(|stage| self.autoencoder(stage).is_divided());
         if index == 0 && divided && !self.statistics.is_measured() {
@@ -295,14 +309,21 @@ impl<'a> StageRun<'a> {
         };
         let seen = needed.latents;
         if ledger.is_kept() {
-            let kept = (ledger, &*decoded);
-            return autoencoder
-                .decode_kept(backend, diffusion, &canvas, guess.size(), seen, kept, observe)
-                .await;
+            let (kept, size) = ((ledger, &*decoded), guess.size());
+            let decoding = autoencoder.decode_kept(backend, diffusion, &canvas, size, seen, kept, observe);
+            return Ok((decoding.await?, is_wanted.then_some(guess)));
         }
-        // The picture takes the guess's place.
-        autoencoder.decode(backend, diffusion, &canvas, &mut guess, seen, scratch, observe).await?;
-        Ok(guess)
+        let mut aside = match is_wanted {
+            true => Some(Raster::new(scratch, guess.size(), guess.channels(), guess.depth())?),
+            false => None,
+        };
+        // Else the picture takes the guess's place.
+        let place = aside.as_mut().unwrap_or(&mut guess);
+        autoencoder.decode(backend, diffusion, &canvas, place, seen, scratch, observe).await?;
+        Ok(match aside {
+            Some(picture) => (picture, Some(guess)),
+            None => (guess, None),
+        })
     }
 }
 

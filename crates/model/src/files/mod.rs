@@ -23,7 +23,7 @@ pub(crate) use ldm::unet as ldm_unet;
 pub use pickle::PickleFile;
 pub use renamed::Renamed;
 pub use safetensors::SafetensorsFile;
-pub use set::scheduler;
+pub use set::{chroma_lock, scheduler};
 pub use sharded::ShardedFile;
 pub(crate) use source::Beside;
 pub use source::Source;

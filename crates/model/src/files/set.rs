@@ -31,3 +31,8 @@ pub fn scheduler(file: &dyn TensorFile) -> Option<String> {
     let config: Value = serde_json::from_str(file.metadata("scheduler")?).ok()?;
     Some(config.get("_class_name")?.as_str()?.to_owned())
 }
+
+/// How much of each pixel's colour should stay as the enlarger gave it, if the header says. None in other files.
+pub fn chroma_lock(file: &dyn TensorFile) -> Option<f64> {
+    file.metadata("chroma_lock")?.parse().ok().filter(|share| (0.0..=1.0).contains(share))
+}

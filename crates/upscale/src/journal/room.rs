@@ -44,7 +44,7 @@ pub(crate) fn room(stage: &Stage, enlarger: &Enlarger, diffusion: bool, settings
         u64::from(pixels.width) * u64::from(settings.vae_tile.min(pixels.height)) * BYTES_PER_BAND_PIXEL;
     // The decoded picture, continued if it is circular, and brought to its size; the same with its colours held.
     let copies = if circular { picture(pixels) + 2 * guess } else { guess };
-    let held = if settings.colour_lock > 0.0 { guess } else { 0 };
+    let held = if settings.colour_lock > 0.0 || settings.chroma_lock > 0.0 { guess } else { 0 };
     let decoding = before + guess + copies + band.max(held) + latents.area() * 4 * 4;
     enlarging.max(diffusing).max(decoding) + STATISTICS
 }

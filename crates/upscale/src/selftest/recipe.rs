@@ -159,7 +159,7 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
             weights: 0,
         })),
         shared: Default::default(),
-        solver: None,
+        asked: crate::Asked::default(),
         hint_budget: KEPT_HINTS,
         other_weights: 0,
         dtype,

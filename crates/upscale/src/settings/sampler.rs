@@ -205,15 +205,25 @@ impl<'de> Deserialize<'de> for Settings {
     }
 }
 
+/// What networks ask for where the user leaves it to them.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Asked {
+    /// The sampler that they were made for.
+    pub solver: Option<SolverKind>,
+    /// [`Settings::chroma_lock`].
+    pub chroma_lock: f64,
+}
+
 impl Settings {
-    /// These settings for networks that ask for this sampler, if any; it goes with no schedule but its own if so.
-    pub(crate) fn settled(&self, asked: Option<SolverKind>) -> Self {
+    /// These settings for networks that ask for this; their sampler is taken unless it cannot have the schedule.
+    pub(crate) fn settled(&self, asked: Asked) -> Self {
         let fits = |asked: &SolverKind| self.schedule == Schedule::Default || asked.takes_schedules();
         let solver = match self.solver {
-            SolverKind::Auto => asked.filter(fits).unwrap_or(SolverKind::Dpmsolver),
+            SolverKind::Auto => asked.solver.filter(fits).unwrap_or(SolverKind::Dpmsolver),
             chosen => chosen,
         };
-        Self { solver, ..self.clone() }
+        let chroma_lock = if self.chroma_lock < 0.0 { asked.chroma_lock } else { self.chroma_lock };
+        Self { solver, chroma_lock, ..self.clone() }
     }
 
     /// Whether the sampler can do what is asked of it.
@@ -239,7 +249,7 @@ mod tests {
     fn what_networks_ask_for_is_taken_where_nothing_else_was_chosen() {
         let settled = |solver, schedule, asked| {
             let settings = Settings { solver, schedule, ..Settings::default() };
-            settings.settled(asked).solver
+            settings.settled(Asked { solver: asked, ..Asked::default() }).solver
         };
         let (own, ddim) = (Schedule::Default, Some(SolverKind::Ddim));
         assert_eq!(Settings::default().solver, SolverKind::Auto);
@@ -248,6 +258,12 @@ mod tests {
         assert_eq!(settled(SolverKind::Euler, own, ddim), SolverKind::Euler);
         // DDIM has a schedule of its own.
         assert_eq!(settled(SolverKind::Auto, Schedule::Karras, ddim), SolverKind::Dpmsolver);
+        let chroma = |chroma_lock| {
+            let settings = Settings { chroma_lock, ..Settings::default() };
+            settings.settled(Asked { chroma_lock: 0.75, ..Asked::default() }).chroma_lock
+        };
+        assert_eq!((Settings::default().chroma_lock, chroma(-1.0)), (-1.0, 0.75));
+        assert_eq!([chroma(0.0), chroma(0.5)], [0.0, 0.5]);
     }
 
     #[test]
