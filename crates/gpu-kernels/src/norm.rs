@@ -7,6 +7,7 @@ use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
 use crate::grid::{UNITS, workgroups};
+use crate::product::width;
 
 /// The most parts that a group is cut into; an invocation sums one.
 const PARTS: usize = 256;
@@ -73,7 +74,7 @@ pub fn group_norm(
     let [mean, variance] = [Gpu::of(mean)?.contiguous(), Gpu::of(variance)?.contiguous()];
     let [gamma, beta] = [Gpu::of(gamma)?.contiguous(), Gpu::of(beta)?.contiguous()];
     let [batch, channels, h, w] = x.dims();
-    let width = if (h * w).is_multiple_of(4) { 4 } else { 1 };
+    let width = width(h * w);
     let out = x.empty([batch, channels, h, w]);
     let vectors = h * w / width;
     // SAFETY: all indices are clamped to the operands' sizes.
