@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clarifier_raster::{
-    Depth, EncodeOptions, Format, Header, Raster, SaveError, deep_zoom_folder, save, save_deep_zoom,
+    Depth, EncodeOptions, Format, Header, Raster, SaveError, SaveOptions, deep_zoom_folder, save,
+    save_deep_zoom,
 };
 use clarifier_upscale::output_part;
 
@@ -50,9 +51,9 @@ impl Target {
     }
 
     /// Write the result.
-    pub fn save(&self, result: &Raster, options: &EncodeOptions, overwrite: bool) -> Result<(), SaveError> {
+    pub fn save(&self, result: &Raster, options: &EncodeOptions, how: SaveOptions) -> Result<(), SaveError> {
         let save = if self.deep_zoom { save_deep_zoom } else { save };
-        save(result, &self.path, self.format, options, overwrite)
+        save(result, &self.path, self.format, options, how)
     }
 
     fn of_size(self, request: &Request, size: clarifier_tile::Size) -> Result<Self> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use clarifier_raster::{Depth, EncodeOptions, Format, Raster, StoreKind, open};
+use clarifier_raster::{Depth, EncodeError, EncodeOptions, Format, Raster, SaveOptions, StoreKind, open};
 use clarifier_tile::Size;
 use clarifier_upscale::{
     Diffusion, Error, Job, Models, Plan, Recipe, RecipeFile, Settings, check_noise_file, output_part,
@@ -111,20 +111,21 @@ impl One<'_> {
             for loss in target.format.losses(&result).iter().filter(|loss| !losses.contains(loss)) {
                 progress.warn(&format!("{}: {loss}", target.path.display()));
             }
-            // Since the last tile, nobody has asked.
-            if progress.is_cancelled() {
-                return Err(Error::Cancelled.into());
-            }
             let options =
                 EncodeOptions { jpeg_quality: request.jpeg_quality, jpeg_chroma: request.jpeg_chroma, depth };
             if let Some(unfinished) = unfinished {
                 unfinished.saving(item)?;
             }
-            if let Err(error) = target.save(&result, &options, request.overwrite) {
+            // Whoever asked for an end since the last tile is heard too.
+            let how = SaveOptions { overwrite: request.overwrite, stop: Some(progress.cancel()) };
+            if let Err(error) = target.save(&result, &options, how) {
                 if let Some(unfinished) = unfinished {
                     unfinished.not_saved(item)?;
                 }
-                return Err(error.into());
+                return Err(match error.source {
+                    EncodeError::Stopped => Error::Cancelled.into(),
+                    _ => error.into(),
+                });
             }
             if let Some(unfinished) = unfinished {
                 drop(job);

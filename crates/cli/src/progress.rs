@@ -119,6 +119,11 @@ impl Progress {
         self.cancel.load(Ordering::Relaxed)
     }
 
+    /// What is set once the user wants it to stop.
+    pub fn cancel(&self) -> &AtomicBool {
+        &self.cancel
+    }
+
     /// Something the user should know, without spoiling the bar.
     pub fn warn(&self, message: &str) {
         self.bar.suspend(|| warn(self.style, message));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clarifier_raster::{Channels, Depth, EncodeOptions, Format, Raster, StoreKind, open, save};
+use clarifier_raster::{Channels, Depth, EncodeOptions, Format, Raster, SaveOptions, StoreKind, open, save};
 use clarifier_tile::Size;
 use clarifier_upscale::{Event, StepPreview};
 
@@ -112,7 +112,7 @@ impl Thumbnail {
             path,
             Format::Png,
             &EncodeOptions { depth: Depth::Eight, ..EncodeOptions::default() },
-            true,
+            SaveOptions { overwrite: true, stop: None },
         )?)
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use clarifier_raster::{Channels, Chroma, Depth, EncodeOptions, Format, Raster, StoreKind, save};
+use clarifier_raster::{
+    Channels, Chroma, Depth, EncodeOptions, Format, Raster, SaveOptions, StoreKind, save,
+};
 use clarifier_tile::Size;
 use clarifier_upscale::{Event, Plan, Preview};
 
@@ -163,7 +165,8 @@ impl WorkDir {
             jpeg_chroma: Chroma::Quarter,
             depth: Depth::Eight,
         };
-        Ok(save(&picture, &path, Format::Jpeg, &options, true)?)
+        let how = SaveOptions { overwrite: true, stop: None };
+        Ok(save(&picture, &path, Format::Jpeg, &options, how)?)
     }
 
     /// What is only for watching does not stop the run.

@@ -15,7 +15,8 @@ use clarifier_tile::Size;
 use crate::encode::in_parallel;
 use crate::save::write_whole;
 use crate::{
-    Channels, Depth, EncodeError, EncodeOptions, Format, Metadata, Raster, SaveError, StoreKind, encode,
+    Channels, Depth, EncodeError, EncodeOptions, Format, Metadata, Raster, SaveError, SaveOptions, StoreKind,
+    encode,
 };
 
 /// Side of a tile without its overlap; with it, 256 where there are neighbours on both sides.
@@ -33,7 +34,7 @@ pub fn deep_zoom_folder(path: &Path) -> PathBuf {
 }
 
 /// Write `raster` as a pyramid at `path` (`name.dzi`), with tiles of `format`: both beside their places first, renamed when
-/// whole. With `overwrite`, one that exists is replaced, else it is an error. All tiles have the colour profile, that of
+/// whole. All tiles have the colour profile, that of
 /// level 0 has all metadata.
 ///
 /// # Errors
@@ -43,10 +44,9 @@ pub fn save_deep_zoom(
     path: &Path,
     format: Format,
     options: &EncodeOptions,
-    overwrite: bool,
+    how: SaveOptions,
 ) -> Result<(), SaveError> {
-    write(raster, path, format, options, overwrite)
-        .map_err(|source| SaveError { path: path.to_owned(), source })
+    write(raster, path, format, options, how).map_err(|source| SaveError { path: path.to_owned(), source })
 }
 
 fn write(
@@ -54,15 +54,16 @@ fn write(
     path: &Path,
     format: Format,
     options: &EncodeOptions,
-    overwrite: bool,
+    how: SaveOptions,
 ) -> Result<(), EncodeError> {
+    let overwrite = how.overwrite;
     let files = deep_zoom_folder(path);
     check_free(path, &files, overwrite)?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Removed at the end, whatever happens, with what is in it then.
     let beside = tempfile::Builder::new().prefix(".clarifier-").tempdir_in(folder)?;
     let (new, old) = (beside.path().join("new"), beside.path().join("old"));
-    Pyramid::new(raster, &new, format, options)?.write(raster)?;
+    Pyramid::new(raster, &new, format, options)?.write(raster, how)?;
     let Size { width, height } = raster.size();
     let description = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -77,7 +78,7 @@ fn write(
     }
     let placed = fs::rename(&new, &files).map_err(EncodeError::from);
     let described = placed.and_then(|()| {
-        write_whole(path, overwrite, |file| Ok(file.write_all(description.as_bytes())?)).inspect_err(|_| {
+        write_whole(path, how, |file| Ok(file.write_all(description.as_bytes())?)).inspect_err(|_| {
             // Into the folder that goes.
             let _ = fs::rename(&files, &new);
         })
@@ -183,13 +184,14 @@ impl<'a> Pyramid<'a> {
         Ok(Self { levels, channels: raster.channels(), metadata: &raster.metadata, format, options })
     }
 
-    fn write(mut self, raster: &Raster) -> Result<(), EncodeError> {
+    fn write(mut self, raster: &Raster, how: SaveOptions) -> Result<(), EncodeError> {
         let Size { width, height } = raster.size();
         let row = width as usize * self.channels.count();
         for y in (0..height).step_by(BAND as usize) {
             let bytes = raster.read_rows(y, BAND.min(height - y), Depth::Sixteen)?;
             let values: Vec<u16> = bytes.as_chunks().0.iter().map(|pair| u16::from_ne_bytes(*pair)).collect();
             for values in values.chunks_exact(row) {
+                how.check()?;
                 self.add(0, values.to_vec())?;
             }
         }

@@ -67,6 +67,9 @@ pub enum EncodeError {
     /// The working copy failed.
     #[error(transparent)]
     Raster(#[from] RasterError),
+    /// As it was asked to be by [`SaveOptions::stop`](crate::SaveOptions::stop).
+    #[error("stopped")]
+    Stopped,
     /// The format's encoder gave up.
     #[error("the encoder failed: {0}")]
     Codec(String),

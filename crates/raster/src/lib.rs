@@ -37,5 +37,5 @@ pub use planes::Planes;
 pub use pool::{PoolFile, PoolFolder};
 pub use raster::{Channels, Depth, Raster, RasterError, Wrap};
 pub use resize::{Filter, resize, resize_planes, resize_wrapped};
-pub use save::{SaveError, save};
+pub use save::{SaveError, SaveOptions, save};
 pub use store::{ByteStore, FileStore, Folder, MemoryStore, StoreKind};

@@ -1,8 +1,9 @@
 //! A file appears under its name only when it is whole.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::NamedTempFile;
 
@@ -18,8 +19,26 @@ pub struct SaveError {
     pub source: EncodeError,
 }
 
-/// Write `raster` to `path` in `format`: beside it first, renamed when whole. With `overwrite` an
-/// existing file is replaced, else it is an error.
+/// How a file gets its place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SaveOptions<'a> {
+    /// An existing file is replaced; else it is an error.
+    pub overwrite: bool,
+    /// Once set, by another thread, the file is not wanted any more: [`EncodeError::Stopped`].
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl SaveOptions<'_> {
+    /// An error once the file is not wanted any more.
+    pub(crate) fn check(&self) -> Result<(), EncodeError> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(EncodeError::Stopped),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Write `raster` to `path` in `format`: beside it first, renamed when whole.
 ///
 /// # Errors
 /// [`SaveError`]; then no file was made or changed.
@@ -28,19 +47,43 @@ pub fn save(
     path: &Path,
     format: Format,
     options: &EncodeOptions,
-    overwrite: bool,
+    how: SaveOptions,
 ) -> Result<(), SaveError> {
-    write_whole(path, overwrite, |file| {
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        encode(raster, &mut writer, format, options)?;
+    write_whole(path, how, |file| {
+        let mut writer = Stoppable { writer: BufWriter::with_capacity(1 << 20, file), how };
+        // However the encoder calls the error of its writer.
+        encode(raster, &mut writer, format, options).or_else(|error| how.check().and(Err(error)))?;
         Ok(writer.flush()?)
     })
     .map_err(|source| SaveError { path: path.to_owned(), source })
 }
 
+/// A writer that fails once the file is not wanted any more.
+struct Stoppable<'a, W> {
+    writer: W,
+    how: SaveOptions<'a>,
+}
+
+impl<W: Write> Write for Stoppable<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.how.check().map_err(io::Error::other)?;
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl<W: Seek> Seek for Stoppable<'_, W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(to)
+    }
+}
+
 pub(crate) fn write_whole(
     path: &Path,
-    overwrite: bool,
+    how: SaveOptions,
     write: impl FnOnce(&mut NamedTempFile) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -51,7 +94,8 @@ pub(crate) fn write_whole(
     write(&mut file)?;
     // A full disk may only show here.
     file.as_file().sync_all()?;
-    let renamed = match overwrite {
+    how.check()?;
+    let renamed = match how.overwrite {
         true => file.persist(path),
         false => file.persist_noclobber(path).or_else(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => Err(error),
@@ -76,6 +120,8 @@ mod tests {
     use super::*;
     use crate::{Channels, Depth, StoreKind};
 
+    const REPLACING: SaveOptions = SaveOptions { overwrite: true, stop: None };
+
     fn picture(width: u32) -> Raster {
         Raster::new(&StoreKind::Memory, Size::new(width, 2), Channels::Rgb, Depth::Eight).unwrap()
     }
@@ -89,7 +135,7 @@ mod tests {
     fn a_saved_file_is_whole_and_an_ordinary_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it.png");
-        save(&picture(3), &path, Format::Png, &EncodeOptions::default(), false).unwrap();
+        save(&picture(3), &path, Format::Png, &EncodeOptions::default(), SaveOptions::default()).unwrap();
         assert_eq!(crate::open(&path, &StoreKind::Memory).unwrap().raster.size(), Size::new(3, 2));
         assert_eq!(names(folder.path()), ["it.png"]);
         let ordinary = folder.path().join("ordinary");
@@ -103,10 +149,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it.png");
         fs::write(&path, b"mine").unwrap();
-        let error = save(&picture(3), &path, Format::Png, &EncodeOptions::default(), false).unwrap_err();
+        let error = save(&picture(3), &path, Format::Png, &EncodeOptions::default(), SaveOptions::default())
+            .unwrap_err();
         assert!(error.to_string().contains("it exists already"), "{error}");
         assert_eq!((fs::read(&path).unwrap(), names(folder.path()).len()), (b"mine".to_vec(), 1));
-        save(&picture(3), &path, Format::Png, &EncodeOptions::default(), true).unwrap();
+        save(&picture(3), &path, Format::Png, &EncodeOptions::default(), REPLACING).unwrap();
         assert!(fs::read(&path).unwrap().len() > 4);
     }
 
@@ -115,10 +162,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it.jpg");
         fs::write(&path, b"mine").unwrap();
-        let error = save(&picture(70_000), &path, Format::Jpeg, &EncodeOptions::default(), true).unwrap_err();
+        let error =
+            save(&picture(70_000), &path, Format::Jpeg, &EncodeOptions::default(), REPLACING).unwrap_err();
         assert!(error.to_string().contains("it.jpg"), "{error}");
         assert_eq!((fs::read(&path).unwrap(), names(folder.path()).len()), (b"mine".to_vec(), 1));
         let nowhere = folder.path().join("no/such/folder.jpg");
-        save(&picture(3), &nowhere, Format::Jpeg, &EncodeOptions::default(), true).unwrap_err();
+        save(&picture(3), &nowhere, Format::Jpeg, &EncodeOptions::default(), REPLACING).unwrap_err();
+    }
+
+    #[test]
+    fn a_file_that_is_not_wanted_any_more_leaves_nothing_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        for format in [Format::Png, Format::Jpeg, Format::Tiff, Format::WebP] {
+            let path = folder.path().join("it");
+            fs::write(&path, b"mine").unwrap();
+            let stop = AtomicBool::new(true);
+            let how = SaveOptions { stop: Some(&stop), ..REPLACING };
+            let error = save(&picture(3), &path, format, &EncodeOptions::default(), how).unwrap_err();
+            assert!(matches!(error.source, EncodeError::Stopped), "{error}");
+            assert_eq!((fs::read(&path).unwrap(), names(folder.path()).len()), (b"mine".to_vec(), 1));
+            stop.store(false, Ordering::Relaxed);
+            save(&picture(3), &path, format, &EncodeOptions::default(), how).unwrap();
+        }
     }
 }

@@ -173,11 +173,11 @@ fn ctrl_c_after_the_last_tile_still_counts() {
     use std::io::{BufRead, BufReader};
 
     let home = tempfile::tempdir().unwrap();
-    // 27 megapixels, of which one tile is told; then they are still to be converted.
+    // 27 megapixels, of which one tile is told; then they are still to be converted and written, which takes seconds.
     picture(&home.path().join("in.png"), 375, 280);
     let mut process = command(home.path())
         .args(FAST)
-        .args(["in.png", "--upscale-factor", "16", "--json"])
+        .args(["in.png", "--upscale-factor", "16", "--output-depth", "16", "--json"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()

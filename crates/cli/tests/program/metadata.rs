@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clarifier_raster::{EncodeOptions, Format, StoreKind, open, save};
+use clarifier_raster::{EncodeOptions, Format, SaveOptions, StoreKind, open, save};
 use image::{DynamicImage, ImageBuffer, Luma, Rgb};
 use serde_json::Value;
 
@@ -126,7 +126,14 @@ fn a_recipe_is_read_by_others_and_survives_their_edits() {
     picture.metadata.recipe = Some(recipe.clone());
     for extension in FORMATS {
         let path = home.path().join(format!("it.{extension}"));
-        save(&picture, &path, Format::from_path(&path).unwrap(), &EncodeOptions::default(), false).unwrap();
+        save(
+            &picture,
+            &path,
+            Format::from_path(&path).unwrap(),
+            &EncodeOptions::default(),
+            SaveOptions::default(),
+        )
+        .unwrap();
         let read = || open(&path, &StoreKind::Memory).unwrap().raster.metadata;
         assert_eq!(read().recipe.as_ref(), Some(&recipe), "{extension}");
         let tags = &exiftool(&["-all"], std::slice::from_ref(&path))[0];

@@ -1,5 +1,7 @@
 //! The pyramid against the picture, and against libvips' rules of how levels and tiles are cut.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::fixtures::noise;
 use crate::open;
@@ -54,7 +56,7 @@ fn the_largest_level_is_the_picture_and_each_other_half_of_the_one_above() {
             let size = Size::new(width, height);
             let picture = picture(size, channels, depth);
             let path = folder.path().join(format!("{index} {}.{channels:?}.dzi", depth.bytes()));
-            save_deep_zoom(&picture, &path, Format::Png, &options(depth), false).unwrap();
+            save_deep_zoom(&picture, &path, Format::Png, &options(depth), SaveOptions::default()).unwrap();
             let sizes = sizes(size);
             // ⌈log₂⌉ of the longer side, and one.
             assert_eq!(sizes.len(), width.max(height).next_power_of_two().ilog2() as usize + 1);
@@ -111,7 +113,7 @@ fn levels_and_tiles_are_those_of_libvips() {
         let picture =
             picture(Size::new(width.parse().unwrap(), height.parse().unwrap()), Channels::Grey, Depth::Eight);
         let path = folder.path().join(format!("{name}.dzi"));
-        save_deep_zoom(&picture, &path, Format::Png, &options(Depth::Eight), false).unwrap();
+        save_deep_zoom(&picture, &path, Format::Png, &options(Depth::Eight), SaveOptions::default()).unwrap();
         let files = deep_zoom_folder(&path);
         let levels = fs::read_dir(&files).unwrap().map(|level| level.unwrap().path());
         let all = levels.flat_map(|level| fs::read_dir(level).unwrap().map(|tile| tile.unwrap().path()));
@@ -139,7 +141,11 @@ fn nothing_is_replaced_unless_asked_and_nothing_but_a_pyramid_ever() {
     let folder = tempfile::tempdir().unwrap();
     let (path, picture) =
         (folder.path().join("it.dzi"), picture(Size::new(300, 2), Channels::Rgb, Depth::Eight));
-    let save = |overwrite| save_deep_zoom(&picture, &path, Format::Jpeg, &options(Depth::Eight), overwrite);
+    let stop = AtomicBool::new(false);
+    let save = |overwrite| {
+        let how = SaveOptions { overwrite, stop: Some(&stop) };
+        save_deep_zoom(&picture, &path, Format::Jpeg, &options(Depth::Eight), how)
+    };
     let names = || {
         let mut names: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -168,6 +174,12 @@ fn nothing_is_replaced_unless_asked_and_nothing_but_a_pyramid_ever() {
     save(true).unwrap_err();
     assert!(files.join("78").exists());
     assert_eq!(names(), ["it.dzi", "it_files"]);
+    // Nor is it replaced by one that is not wanted any more.
+    fs::remove_dir(&path).unwrap();
+    stop.store(true, Ordering::Relaxed);
+    assert!(matches!(save(true).unwrap_err().source, EncodeError::Stopped));
+    assert!(files.join("78").exists());
+    assert_eq!(names(), ["it_files"]);
 }
 
 #[test]
@@ -177,7 +189,7 @@ fn tiles_have_the_profile_and_the_smallest_all_else() {
     let mut picture = picture(Size::new(300, 2), Channels::Rgb, Depth::Eight);
     picture.metadata = open(&crate::fixtures::path("rgb.png"), &StoreKind::Memory).unwrap().raster.metadata;
     picture.metadata.recipe = Some("{}".into());
-    save_deep_zoom(&picture, &path, Format::Jpeg, &options(Depth::Eight), false).unwrap();
+    save_deep_zoom(&picture, &path, Format::Jpeg, &options(Depth::Eight), SaveOptions::default()).unwrap();
     let read =
         |tile: &str| open(&deep_zoom_folder(&path).join(tile), &StoreKind::Memory).unwrap().raster.metadata;
     assert!(picture.metadata.icc.is_some());
