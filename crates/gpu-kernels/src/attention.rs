@@ -10,13 +10,14 @@ use crate::Gpu;
 use crate::attention_tiled::{SIDE, WIDEST, tiled};
 use crate::grid::workgroups;
 use crate::product::LANES;
+use crate::subgroups;
 use crate::tiles::Tiles;
 
 /// Queries of an invocation whose scores are in registers. These do not hold so many, but software adapters read memory value by value,
 /// lane by lane, so that reading seldom counts for more.
 const QUERIES: usize = 16;
-/// The same where there are few.
-const FEW_QUERIES: usize = 8;
+/// As many are few: then either of these is half.
+const FEW: usize = 64;
 /// Keys that it sees at a time.
 const KEYS: usize = 32;
 
@@ -88,16 +89,22 @@ pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Optio
     } else {
         // What is summed up so far is in the output.
         let out = q.empty_of([batch, queries, heads, d], DType::F32);
-        let each = if queries > FEW_QUERIES * LANES { QUERIES } else { FEW_QUERIES };
-        let tiles = batch * heads * queries.div_ceil(each * LANES);
-        for (skip, count) in launches(tiles, each * LANES * keys) {
+        let shared = subgroups::span_workgroups(client);
+        let (each, lanes) = match (queries <= FEW, shared) {
+            (false, _) => (QUERIES, LANES),
+            (true, true) => (QUERIES / 2, LANES),
+            // SwiftShader's vectors are of four.
+            (true, false) => (QUERIES, LANES / 2),
+        };
+        let tiles = batch * heads * queries.div_ceil(each * lanes);
+        for (skip, count) in launches(tiles, each * lanes * keys) {
             // SAFETY: all indices are clamped to the operands' sizes, and go by their strides.
             #[allow(unsafe_code)]
             unsafe {
                 registers::launch_unchecked(
                     client,
                     workgroups(count),
-                    CubeDim::new_1d(LANES as u32),
+                    CubeDim::new_1d(lanes as u32),
                     q.arg(),
                     k.arg(),
                     v.arg(),
@@ -105,6 +112,8 @@ pub fn attention(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>) -> Optio
                     launch(),
                     skip,
                     each,
+                    lanes,
+                    shared,
                     q.element(),
                 );
             }
@@ -125,13 +134,15 @@ fn registers<F: Float>(
     at: Heads,
     skip: usize,
     #[comptime] queries: usize,
+    #[comptime] lanes: usize,
+    #[comptime] shared: bool,
     #[define(F)] _type: ElemType,
 ) {
-    let tiles = at.queries.div_ceil(queries * LANES);
+    let tiles = at.queries.div_ceil(queries * lanes);
     let all = at.batch * at.heads * tiles;
     let tile = min(CUBE_POS + skip, all - 1);
     let (picture, head) = (tile / tiles / at.heads, tile / tiles % at.heads);
-    let first = tile % tiles * (queries * LANES) + UNIT_POS as usize;
+    let first = tile % tiles * (queries * lanes) + UNIT_POS as usize;
     let key_at = picture * at.key_picture + head * at.key_head;
     let value_at = picture * at.value_picture + head * at.value_head;
 
@@ -142,7 +153,7 @@ fn registers<F: Float>(
     #[unroll]
     for i in 0..queries {
         // Those beyond the last are the last once more.
-        let query = min(first + i * LANES, at.queries - 1);
+        let query = min(first + i * lanes, at.queries - 1);
         from[i] = picture * at.query_picture + head * at.query_head + query * at.query_token;
         to[i] = ((picture * at.queries + query) * at.heads + head) * at.d;
         highest[i] = f32::min_value();
@@ -152,8 +163,11 @@ fn registers<F: Float>(
     let mut own = Array::<bool>::new(queries);
     #[unroll]
     for i in 0..queries {
-        own[i] = CUBE_POS + skip < all && first + i * LANES < at.queries;
+        own[i] = CUBE_POS + skip < all && first + i * lanes < at.queries;
     }
+    // All keys, or every eighth of them, for the others.
+    let step = comptime!(if shared { lanes } else { 1 });
+    let own_key = if comptime!(shared) { UNIT_POS as usize } else { 0usize.runtime() };
     let mut scores = Array::<f32>::new(comptime!(queries * KEYS));
     let mut keep = Array::<f32>::new(queries);
     for start in range_stepped(0, at.keys, KEYS) {
@@ -168,11 +182,18 @@ fn registers<F: Float>(
                 q[i] = f32::cast_from(query[from[i] + c]) * at.scale;
             }
             #[unroll]
-            for j in 0..KEYS {
-                let k = f32::cast_from(key[key_at + min(start + j, at.keys - 1) * at.key_token + c]);
+            for group in 0..comptime!(KEYS / step) {
+                let j = group * step;
+                let token = min(start + j + own_key, at.keys - 1) * at.key_token;
+                let mine = f32::cast_from(key[key_at + token + c]);
                 #[unroll]
-                for i in 0..queries {
-                    scores[j * queries + i] += k * q[i];
+                for lane in 0..step {
+                    let k =
+                        if comptime!(shared) { plane_broadcast(mine, comptime!(lane as u32)) } else { mine };
+                    #[unroll]
+                    for i in 0..queries {
+                        scores[(j + lane) * queries + i] += k * q[i];
+                    }
                 }
             }
         }
@@ -203,11 +224,18 @@ fn registers<F: Float>(
                 sums[i] = select(start == 0, 0.0, out[to[i] + c] * keep[i]);
             }
             #[unroll]
-            for j in 0..KEYS {
-                let v = f32::cast_from(value[value_at + min(start + j, at.keys - 1) * at.value_token + c]);
+            for group in 0..comptime!(KEYS / step) {
+                let j = group * step;
+                let token = min(start + j + own_key, at.keys - 1) * at.value_token;
+                let mine = f32::cast_from(value[value_at + token + c]);
                 #[unroll]
-                for i in 0..queries {
-                    sums[i] += scores[j * queries + i] * v;
+                for lane in 0..step {
+                    let v =
+                        if comptime!(shared) { plane_broadcast(mine, comptime!(lane as u32)) } else { mine };
+                    #[unroll]
+                    for i in 0..queries {
+                        sums[i] += scores[(j + lane) * queries + i] * v;
+                    }
                 }
             }
             let last = start + KEYS >= at.keys;
