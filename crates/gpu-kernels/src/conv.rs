@@ -30,6 +30,10 @@ pub fn conv2d(
     if x.dtype() != weight.dtype() {
         return None;
     }
+    #[cfg(not(target_family = "wasm"))]
+    if let Some(done) = crate::matrix_units::conv2d(x, weight, bias, options) {
+        return Some(done);
+    }
     let (x, weight, bias) = (Gpu::of(x)?, Gpu::of(weight)?, Gpu::optional(bias, x.dtype())?);
     match (rows, columns) {
         (1, 1) if plain && stride == 1 && across == 1 && options.padding == [(0, 0); 2] => {

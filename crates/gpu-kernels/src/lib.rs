@@ -18,6 +18,8 @@ pub mod conv;
 mod conv_any;
 mod grid;
 pub mod layer_norm;
+#[cfg(not(target_family = "wasm"))]
+pub mod matrix_units;
 pub mod norm;
 pub mod product;
 pub mod subgroups;

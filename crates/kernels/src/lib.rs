@@ -14,6 +14,8 @@ mod packed;
 pub use activation::geglu;
 pub use attention::{AttentionBudget, attention};
 pub use clarifier_gpu_kernels::Tiles;
+#[cfg(not(target_family = "wasm"))]
+pub use clarifier_gpu_kernels::matrix_units::force as force_matrix_units;
 pub use clarifier_gpu_kernels::subgroups::{allow as allow_subgroups, refuse as refuse_subgroups};
 pub use conv::{conv2d, dense_block};
 pub use cpu::peak_flops;

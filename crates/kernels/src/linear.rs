@@ -66,6 +66,10 @@ fn on_gpu<const D: usize>(
     if rows < FEWEST_TILED && Tiles::of(&x.0.client) == Tiles::Shared {
         return None;
     }
+    #[cfg(not(target_family = "wasm"))]
+    if gpu::matrix_units::multiply(&x) {
+        return None;
+    }
     // Weights lie output by output in files, and are given as a view of that.
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
     dims[D - 1] = after.width(outputs);
