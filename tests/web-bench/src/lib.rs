@@ -37,12 +37,16 @@ pub struct Bench {
     run: Option<Box<dyn FnMut()>>,
 }
 
+fn setting(backend: &Backend) -> Setting<'_> {
+    Setting { device: &backend.device, dtype: backend.dtype, attention: backend.attention }
+}
+
 #[wasm_bindgen]
 impl Bench {
     /// On the browser's GPU.
     pub async fn open() -> Result<Bench, JsError> {
         let backend = choose(DeviceChoice::Gpu, Precision::F32).await.map_err(failed)?;
-        let last = cases::noise([1], &backend.device);
+        let last = cases::noise([1], &setting(&backend));
         Ok(Self { backend, last, run: None })
     }
 
@@ -65,15 +69,15 @@ impl Bench {
     /// Make a case ready.
     pub fn prepare(&mut self, case: &str) -> Result<(), JsError> {
         let case: Case = serde_json::from_str(case).map_err(failed)?;
-        let Backend { device, attention, .. } = &self.backend;
         self.run = None;
-        self.run = case.prepare(&Setting { device, attention: *attention });
+        self.run = case.prepare(&setting(&self.backend));
         Ok(())
     }
 
-    /// Do it once, to its end.
-    pub async fn run(&mut self) -> Result<(), JsError> {
-        self.run.as_mut().ok_or_else(|| JsError::new("prepare comes first"))?();
+    /// Do it so many times, to the end of the last.
+    pub async fn run(&mut self, times: u32) -> Result<(), JsError> {
+        let run = self.run.as_mut().ok_or_else(|| JsError::new("prepare comes first"))?;
+        (0..times).for_each(|_| run());
         let waited = self.last.clone() + 1.0;
         waited.into_data_async().await.map(drop).map_err(failed)
     }

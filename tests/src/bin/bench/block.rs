@@ -1,6 +1,6 @@
 //! A UNet of one level: what the larger ones are made of, small enough for a browser on a processor.
 
-use clarifier_model::loader::{Placement, Weights};
+use clarifier_model::loader::Weights;
 use clarifier_model::unet::UNet;
 use serde_json::json;
 
@@ -87,11 +87,11 @@ pub fn prepare(channels: usize, (h, w): (usize, usize), setting: &Setting) -> Bo
         "cross_attention_dim": CONTEXT,
         "attention_head_dim": 8,
     });
-    let placement = Placement { attention: setting.attention, ..Placement::f32(setting.device) };
+    let placement = setting.placement();
     let file = Random::new(tensors(channels));
     let weights = Weights::new(&file, "random", &placement);
     let unet = UNet::load(weights, Some(&config)).expect("sizes of its own");
-    let x = noise([2, LATENTS, h, w], setting.device);
-    let (time, prompt) = (unet.time(500.0, &x), unet.prompt(&noise([2, TOKENS, CONTEXT], setting.device)));
+    let x = noise([2, LATENTS, h, w], setting);
+    let (time, prompt) = (unet.time(500.0, &x), unet.prompt(&noise([2, TOKENS, CONTEXT], setting)));
     Box::new(move || drop(unet.forward_with(x.clone(), &time, &prompt, None)))
 }

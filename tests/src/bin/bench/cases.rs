@@ -3,10 +3,11 @@
 use std::fmt::{self, Display};
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 use clarifier_kernels::{
     AttentionBudget, attention, conv2d, group_norm_silu, group_stats, layer_norm, linear, linear_geglu,
 };
+use clarifier_model::loader::Placement;
 use serde::{Deserialize, Serialize};
 
 use crate::block;
@@ -82,9 +83,19 @@ pub enum Case {
 }
 
 /// Where a case runs.
+#[derive(Debug, Clone, Copy)]
 pub struct Setting<'a> {
     pub device: &'a Device,
+    /// `F32` or `F16`.
+    pub dtype: DType,
     pub attention: AttentionBudget,
+}
+
+impl Setting<'_> {
+    /// How networks are put there.
+    pub fn placement(&self) -> Placement {
+        Placement { dtype: self.dtype, attention: self.attention, ..Placement::f32(self.device) }
+    }
 }
 
 /// All cases; the kernels only if `quick`.
@@ -200,45 +211,46 @@ impl Case {
 
     /// The work on a device, ready to be run as often as wanted; none of networks at their true sizes.
     pub fn prepare(self, setting: &Setting) -> Option<Box<dyn FnMut()>> {
-        let (device, budget) = (setting.device, setting.attention);
+        let budget = setting.attention;
         Some(match self {
             Self::Conv { batch, inputs, outputs, h, w, kernel } => {
-                let x = noise([batch, inputs, h, w], device);
+                let x = noise([batch, inputs, h, w], setting);
                 let (weight, bias) =
-                    (noise([outputs, inputs, kernel, kernel], device), noise([outputs], device));
+                    (noise([outputs, inputs, kernel, kernel], setting), noise([outputs], setting));
                 let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], 1);
                 Box::new(move || {
                     drop(conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone()));
                 })
             }
             Self::Linear { rows, inputs, outputs } => {
-                let x: Tensor<2> = noise([rows, inputs], device);
-                let (weight, bias) = (noise([outputs, inputs], device).transpose(), noise([outputs], device));
+                let x: Tensor<2> = noise([rows, inputs], setting);
+                let (weight, bias) =
+                    (noise([outputs, inputs], setting).transpose(), noise([outputs], setting));
                 Box::new(move || drop(linear(x.clone(), weight.clone(), Some(bias.clone()))))
             }
             Self::Attention { batch, heads, queries, keys, d } => {
                 // As the networks give them: views of [batch, n, heads · d].
-                let of = |n| noise([batch, n, heads, d], device).swap_dims(1, 2);
+                let of = |n| noise([batch, n, heads, d], setting).swap_dims(1, 2);
                 let (q, k, v) = (of(queries), of(keys), of(keys));
                 Box::new(move || drop(attention(q.clone(), k.clone(), v.clone(), budget)))
             }
             Self::GroupNormSilu { batch, channels, h, w } => {
-                let x: Tensor<4> = noise([batch, channels, h, w], device);
-                let (gamma, beta) = (noise([channels], device), noise([channels], device));
+                let x: Tensor<4> = noise([batch, channels, h, w], setting);
+                let (gamma, beta) = (noise([channels], setting), noise([channels], setting));
                 Box::new(move || {
                     let stats = group_stats(&x, 32, false);
                     drop(group_norm_silu(x.clone(), &stats, gamma.clone(), beta.clone(), 1e-5));
                 })
             }
             Self::LinearGeglu { rows, inputs, outputs } => {
-                let x: Tensor<2> = noise([rows, inputs], device);
+                let x: Tensor<2> = noise([rows, inputs], setting);
                 let (weight, bias) =
-                    (noise([2 * outputs, inputs], device).transpose(), noise([2 * outputs], device));
+                    (noise([2 * outputs, inputs], setting).transpose(), noise([2 * outputs], setting));
                 Box::new(move || drop(linear_geglu(x.clone(), weight.clone(), Some(bias.clone()))))
             }
             Self::LayerNorm { rows, size } => {
-                let x: Tensor<2> = noise([rows, size], device);
-                let (gamma, beta) = (noise([size], device), noise([size], device));
+                let x: Tensor<2> = noise([rows, size], setting);
+                let (gamma, beta) = (noise([size], setting), noise([size], setting));
                 Box::new(move || drop(layer_norm(x.clone(), gamma.clone(), beta.clone(), 1e-5)))
             }
             Self::UnetLevel { channels, h, w } => block::prepare(channels, (h, w), setting),
@@ -248,6 +260,6 @@ impl Case {
 }
 
 /// Normal values.
-pub fn noise<const D: usize>(dims: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::random(dims, Distribution::Normal(0.0, 1.0), device)
+pub fn noise<const D: usize>(dims: [usize; D], setting: &Setting) -> Tensor<D> {
+    Tensor::random(dims, Distribution::Normal(0.0, 1.0), (setting.device, setting.dtype))
 }

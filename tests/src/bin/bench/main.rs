@@ -6,14 +6,15 @@ mod networks;
 mod peer;
 mod random;
 mod report;
+mod sdcpp;
 mod stock;
 mod usage;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use burn::tensor::{Device, Distribution, Tensor};
-use clarifier_upscale::device::{AdapterInfo, DeviceChoice, Precision, choose};
+use burn::tensor::{Distribution, Tensor};
+use clarifier_upscale::device::{AdapterInfo, Backend, DeviceChoice, Precision, choose};
 use serde::Serialize;
 
 use cases::{Case, Setting};
@@ -21,11 +22,13 @@ use peer::Peer;
 use usage::Usage;
 
 const HELP: &str = "\
-cargo xtask bench [--quick] [--peers] [--device cpu|gpu] [--threads N] [--rounds N] [--only TEXT] [--json FILE]
+cargo xtask bench [--quick] [--peers] [--sdcpp PROGRAM] [--device cpu|gpu [--half]] [--threads N] [--rounds N] [--only TEXT] [--json FILE]
 
 --quick        the kernels only, two rounds
---peers        the same in PyTorch on the CPU, turn by turn: CLARIFIER_PYTHON or python3 with torch, diffusers, spandrel
---device       cpu (the default) or gpu, whose kernels are measured beside burn's own; peers stay on the CPU
+--peers        the same in PyTorch, turn by turn: CLARIFIER_PYTHON or python3 with torch, diffusers, spandrel
+--sdcpp        the step of UNet and ControlNet in stable-diffusion.cpp too: its program, often called sd-cli
+--device       cpu (the default) or gpu, whose kernels are measured beside burn's own; PyTorch is on CUDA then, if it has that
+--half         f16 on the GPU, and in PyTorch if that is on CUDA
 --threads      of both; the default is all
 --rounds       how often each runs; the best counts (5)
 --only         cases whose name has this text
@@ -35,7 +38,9 @@ cargo xtask bench [--quick] [--peers] [--device cpu|gpu] [--threads N] [--rounds
 struct Request {
     quick: bool,
     peers: bool,
+    sdcpp: Option<PathBuf>,
     device: DeviceChoice,
+    half: bool,
     threads: usize,
     rounds: usize,
     only: String,
@@ -46,12 +51,15 @@ impl Request {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
         let (device, only) = (DeviceChoice::Cpu, String::new());
-        let mut request = Self { quick: false, peers: false, device, threads, rounds: 0, only, json: None };
+        let (quick, peers, half, sdcpp, json) = (false, false, false, None, None);
+        let mut request = Self { quick, peers, sdcpp, device, half, threads, rounds: 0, only, json };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => request.quick = true,
                 "--peers" => request.peers = true,
+                "--sdcpp" => request.sdcpp = Some(arguments.next()?.into()),
                 "--device" => request.device = arguments.next()?.parse().ok()?,
+                "--half" => request.half = true,
                 "--threads" => request.threads = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
                 "--rounds" => request.rounds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
                 "--only" => request.only = arguments.next()?,
@@ -87,6 +95,8 @@ struct Row {
     torch: Option<Usage>,
     /// The same by burn's own operations, on a GPU.
     stock: Option<Usage>,
+    /// Seconds that stable-diffusion.cpp takes for the same.
+    sdcpp: Option<f64>,
 }
 
 fn main() {
@@ -95,13 +105,22 @@ fn main() {
         std::process::exit(2);
     };
     rayon::ThreadPoolBuilder::new().num_threads(request.threads).build_global().expect("no pool yet");
-    let backend = pollster::block_on(choose(request.device, Precision::F32)).unwrap_or_else(|error| {
+    let backend = pollster::block_on(choose(
+        request.device,
+        if request.half { Precision::F16 } else { Precision::F32 },
+    ))
+    .unwrap_or_else(|error| {
         eprintln!("{error}");
         std::process::exit(1);
     });
-    let mut peer = request.peers.then(|| Peer::start(request.threads));
-    let limits = limits(&backend.device, backend.adapter.is_none());
+    let mut peer =
+        request.peers.then(|| Peer::start(request.threads, backend.adapter.is_some(), request.half));
+    let sdcpp = request.sdcpp.as_deref().map(|path| sdcpp::Program::new(path, request.threads));
+    let limits = limits(&backend);
     println!("{}, {} threads", backend.reason, request.threads);
+    if let Some(peer) = &peer {
+        println!("PyTorch: {}", peer.kind);
+    }
     println!("limits: {:.0} GFLOP/s, {:.1} GB/s\n", limits.flops / 1e9, limits.bytes / 1e9);
     let on_gpu = backend.adapter.is_some();
     report::head(request.peers, on_gpu);
@@ -111,7 +130,7 @@ fn main() {
         if !name.contains(&request.only) {
             continue;
         }
-        let setting = Setting { device: &backend.device, attention: backend.attention };
+        let setting = Setting { device: &backend.device, dtype: backend.dtype, attention: backend.attention };
         let measured = |run: &mut dyn FnMut()| {
             usage::of(|| {
                 run();
@@ -122,7 +141,7 @@ fn main() {
         let mut run = run.expect("a kernel or a network");
         let most_bytes = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
         let most_bytes = backend.adapter.as_ref().map(most_bytes);
-        let mut stock = most_bytes.and_then(|most| stock::prepare(case, &backend.device, most));
+        let mut stock = most_bytes.and_then(|most| stock::prepare(case, &setting, most));
         // Shaders are compiled, and memory is taken.
         measured(&mut run);
         if let Some(stock) = &mut stock {
@@ -139,25 +158,36 @@ fn main() {
             }
         }
         let [Some(ours), torch, stock] = best else { unreachable!("at least one round") };
+        let share_of_f32 = backend.dtype.size() as f64 / 4.0;
         let (operations, bytes) = (case.operations(), case.bytes());
-        let needed = (operations / limits.flops).max(bytes / limits.bytes);
+        let needed = (operations / limits.flops).max(bytes * share_of_f32 / limits.bytes);
         let share_of_limit = needed / ours.seconds;
-        let row = Row { case, name, operations, ours, share_of_limit, torch, stock };
+        let sdcpp = match (case, &sdcpp) {
+            (Case::CfgStep { h, w }, Some(program)) => {
+                // Memory of both would be too much for some machines.
+                drop(run);
+                Some(program.cfg_step(h, w))
+            }
+            _ => None,
+        };
+        let row = Row { case, name, operations, ours, share_of_limit, torch, stock, sdcpp };
         report::row(&row, on_gpu);
         rows.push(row);
     }
+    report::sdcpp(&rows);
     if let Some(path) = request.json {
         report::json(&path, &backend.reason, request.threads, limits, &rows);
     }
 }
 
 /// The best of several tries.
-fn limits(device: &Device, host: bool) -> Limits {
+fn limits(backend: &Backend) -> Limits {
+    let device = &backend.device;
     let best = |f: &dyn Fn() -> f64| (0..5).map(|_| f()).fold(0.0, f64::max);
     let values = 1 << 26;
     let side = 2048;
-    let x = Tensor::<1>::random([values], Distribution::Default, device);
-    let square = Tensor::<2>::random([side, side], Distribution::Default, device);
+    let x = Tensor::<1>::random([values], Distribution::Default, (device, backend.dtype));
+    let square = Tensor::<2>::random([side, side], Distribution::Default, (device, backend.dtype));
     let timed = |f: &dyn Fn()| {
         let begun = Instant::now();
         f();
@@ -167,8 +197,8 @@ fn limits(device: &Device, host: bool) -> Limits {
     // No kernel of ours can be asked on a GPU: burn's largest product stands for it.
     let product = || 2.0 * (side as f64).powi(3) / timed(&|| drop(square.clone().matmul(square.clone())));
     let host_copy = || usage::copy_bytes_a_second(values);
-    let copy = || 8.0 * values as f64 / timed(&|| drop(x.clone().add_scalar(1.0)));
-    if host {
+    let copy = || (2 * backend.dtype.size() * values) as f64 / timed(&|| drop(x.clone().add_scalar(1.0)));
+    if backend.adapter.is_none() {
         Limits { flops: best(&clarifier_kernels::peak_flops), bytes: best(&host_copy) }
     } else {
         Limits { flops: best(&product), bytes: best(&copy) }

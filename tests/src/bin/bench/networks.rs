@@ -1,11 +1,9 @@
 //! The whole networks at their true sizes, with random weights that are made in memory.
 
-use burn::tensor::Device;
-use clarifier_kernels::AttentionBudget;
 use clarifier_model::controlnet::ControlNet;
 use clarifier_model::esrgan::Esrgan;
 use clarifier_model::layers::Norms;
-use clarifier_model::loader::{Placement, Weights};
+use clarifier_model::loader::Weights;
 use clarifier_model::unet::UNet;
 use clarifier_model::vae::Vae;
 use clarifier_tests::json;
@@ -25,29 +23,24 @@ fn of_sd(part: &str) -> (Random, Value) {
 
 /// The work of a case that is a network.
 pub fn prepare(case: Case, setting: &Setting) -> Option<Box<dyn FnMut()>> {
-    let (device, budget) = (setting.device, setting.attention);
     Some(match case {
-        Case::CfgStep { h, w } => cfg_step(h, w, device, budget),
-        Case::VaeDecode { h, w } => vae_decode(h, w, device, budget),
-        Case::Rrdb { h, w } => rrdb(h, w, device, budget),
+        Case::CfgStep { h, w } => cfg_step(h, w, setting),
+        Case::VaeDecode { h, w } => vae_decode(h, w, setting),
+        Case::Rrdb { h, w } => rrdb(h, w, setting),
         _ => return None,
     })
 }
 
-fn placement(device: &Device, attention: AttentionBudget) -> Placement {
-    Placement { attention, ..Placement::f32(device) }
-}
-
 /// ControlNet, then UNet, for the unconditional and the conditional half.
-fn cfg_step(h: usize, w: usize, device: &Device, attention: AttentionBudget) -> Box<dyn FnMut()> {
-    let placement = placement(device, attention);
+fn cfg_step(h: usize, w: usize, setting: &Setting) -> Box<dyn FnMut()> {
+    let placement = setting.placement();
     let (file, config) = of_sd("unet");
     let unet = UNet::load(Weights::new(&file, "random", &placement), Some(&config)).expect("sizes of SD 1.5");
     let (file, config) = of_sd("controlnet");
     let controlnet =
         ControlNet::load(Weights::new(&file, "random", &placement), Some(&config)).expect("sizes of SD 1.5");
-    let (x, hint) = (noise([2, 4, h, w], device), noise([2, 3, 8 * h, 8 * w], device));
-    let text = noise([2, 77, 768], device);
+    let (x, hint) = (noise([2, 4, h, w], setting), noise([2, 3, 8 * h, 8 * w], setting));
+    let text = noise([2, 77, 768], setting);
     Box::new(move || {
         let residuals = controlnet.forward(x.clone(), hint.clone(), 500.0, &text);
         drop(unet.forward(x.clone(), 500.0, &text, Some(residuals)));
@@ -55,16 +48,16 @@ fn cfg_step(h: usize, w: usize, device: &Device, attention: AttentionBudget) -> 
 }
 
 /// Latents to pixels.
-fn vae_decode(h: usize, w: usize, device: &Device, attention: AttentionBudget) -> Box<dyn FnMut()> {
+fn vae_decode(h: usize, w: usize, setting: &Setting) -> Box<dyn FnMut()> {
     let (file, config) = of_sd("vae");
-    let weights = Weights::new(&file, "random", &placement(device, attention));
+    let weights = Weights::new(&file, "random", &setting.placement());
     let vae = Vae::load(weights, Some(&config)).expect("sizes of SD 1.5");
-    let z = noise([1, 4, h, w], device);
+    let z = noise([1, 4, h, w], setting);
     Box::new(move || drop(vae.decode(z.clone(), &mut Norms::Own)))
 }
 
 /// ESRGAN's enlarger by 4.
-fn rrdb(h: usize, w: usize, device: &Device, attention: AttentionBudget) -> Box<dyn FnMut()> {
+fn rrdb(h: usize, w: usize, setting: &Setting) -> Box<dyn FnMut()> {
     let (wide, grown) = (64, 32);
     let mut tensors = Vec::new();
     let mut conv = |name: String, inputs: usize, outputs: usize| {
@@ -85,8 +78,8 @@ fn rrdb(h: usize, w: usize, device: &Device, attention: AttentionBudget) -> Box<
     }
     conv("conv_last".into(), wide, 3);
     let file = Random::new(tensors);
-    let weights = Weights::new(&file, "random", &placement(device, attention));
+    let weights = Weights::new(&file, "random", &setting.placement());
     let network = Esrgan::load(weights).expect("RRDB-23");
-    let x = noise([1, 3, h, w], device);
+    let x = noise([1, 3, h, w], setting);
     Box::new(move || drop(network.forward(x.clone())))
 }

@@ -1,4 +1,7 @@
-"""The benchmark's cases in PyTorch: each line of the input is one, each of the output says what it cost."""
+"""The benchmark's cases in PyTorch: the first line of the output says where; then each line of the input is one, each of the output says what it cost.
+
+    python peer.py [gpu [half]]    CUDA if there is one, else the CPU in f32
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+CUDA = "gpu" in sys.argv and torch.cuda.is_available()
 MANIFEST = Path(__file__).parents[3] / "fixtures" / "manifest_full.json"
 
 
@@ -94,6 +98,8 @@ CASES = {f.__name__: f for f in (conv, linear, linear_geglu, attention, group_no
 
 def peak() -> int:
     """Bytes; 0 where the system does not say."""
+    if CUDA:
+        return torch.cuda.max_memory_allocated()
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -102,6 +108,8 @@ def peak() -> int:
 
 
 def forget_peak() -> None:
+    if CUDA:
+        torch.cuda.reset_peak_memory_stats()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -111,15 +119,25 @@ def forget_peak() -> None:
 def main() -> None:
     torch.set_grad_enabled(False)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if CUDA:
+        torch.set_default_device("cuda")
+        torch.set_default_dtype(torch.half if "half" in sys.argv else torch.float)
+    print(f"{torch.get_default_device()}, {torch.get_default_dtype()}", flush=True)
+
+    def finished():
+        run()
+        if CUDA:
+            torch.cuda.synchronize()
+
     known, run = None, None
     for line in sys.stdin:
         if line != known:
             known, run, case = line, None, json.loads(line)
             run = CASES[case.pop("op")](**case)
-            run()
+            finished()
         forget_peak()
         begun, used = time.perf_counter(), time.process_time()
-        run()
+        finished()
         seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - used
         print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak": peak()}), flush=True)
 

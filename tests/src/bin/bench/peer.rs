@@ -7,20 +7,27 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use crate::cases::Case;
 use crate::usage::Usage;
 
+const ENDED: &str =
+    "PyTorch's process has ended; CLARIFIER_PYTHON names a python with torch, diffusers and spandrel";
+
 /// The process; it ends when its input does.
 pub struct Peer {
     child: Child,
     to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
+    /// Where it computes, and in what.
+    pub kind: String,
 }
 
 impl Peer {
-    /// With as many threads as we have.
-    pub fn start(threads: usize) -> Self {
+    /// With as many threads as we have; on a GPU, and in 16 bits there, if it can.
+    pub fn start(threads: usize, on_gpu: bool, half: bool) -> Self {
         let python = std::env::var_os("CLARIFIER_PYTHON").unwrap_or_else(|| "python3".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/bench/peer.py");
         let started = Command::new(&python)
             .arg(script)
+            .args(on_gpu.then_some("gpu"))
+            .args((on_gpu && half).then_some("half"))
             .env("OMP_NUM_THREADS", threads.to_string())
             // Threads that wait by turning would take the processor from us in our turn.
             .env("KMP_BLOCKTIME", "0")
@@ -30,8 +37,12 @@ impl Peer {
             .spawn();
         let mut child = started.unwrap_or_else(|error| fail(&format!("{}: {error}", python.display())));
         let to = child.stdin.take();
-        let from = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, to, from }
+        let mut from = BufReader::new(child.stdout.take().expect("piped"));
+        let mut kind = String::new();
+        if !from.read_line(&mut kind).is_ok_and(|length| length > 0) {
+            fail(ENDED);
+        }
+        Self { child, to, from, kind: kind.trim().into() }
     }
 
     /// Run a case once; the first time it is prepared and run once before.
@@ -42,9 +53,7 @@ impl Peer {
         let told = writeln!(to, "{line}").and_then(|()| to.flush());
         let heard = told.and_then(|()| self.from.read_line(&mut answer));
         let usage = heard.ok().and_then(|_| serde_json::from_str(&answer).ok());
-        usage.unwrap_or_else(|| {
-            fail("PyTorch's process has ended; CLARIFIER_PYTHON names a python with torch, diffusers and spandrel")
-        })
+        usage.unwrap_or_else(|| fail(ENDED))
     }
 }
 

@@ -70,6 +70,18 @@ pub fn row(row: &Row, on_gpu: bool) {
     }
 }
 
+/// What stable-diffusion.cpp did, below the table.
+pub fn sdcpp(rows: &[Row]) {
+    for Row { name, ours, sdcpp, .. } in rows {
+        if let Some(theirs) = sdcpp {
+            println!(
+                "\n{name}: {theirs:.2} s in stable-diffusion.cpp, of which ours are {:.2}",
+                ours.seconds / theirs
+            );
+        }
+    }
+}
+
 /// All of it, for programs.
 pub fn json(path: &Path, device: &str, threads: usize, limits: Limits, rows: &[Row]) {
     let all = json!({ "device": device, "threads": threads, "limits": limits, "rows": rows });
