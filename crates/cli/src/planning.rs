@@ -30,7 +30,7 @@ impl Planning<'_> {
     /// The plan for a picture of this size, with smaller tiles of what needs most if the memory limit asks
     /// for them; before that, nothing is kept that can be computed again.
     pub fn plan(&self, models: &Models, input: Size) -> Result<(Settings, Plan)> {
-        let mut settings = models.settled(&self.request.settings);
+        let mut settings = self.request.settings.settled(self.machine.asked);
         let mut machine = self.machine.clone();
         loop {
             let plan = Plan::on(&machine, &models.enlarger, self.diffusion, input, &settings);

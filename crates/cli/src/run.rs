@@ -180,6 +180,7 @@ fn all(
     if let (Some(paths), None) = (&paths, load) {
         machine.weights = Diffusion::weigh(&backend, paths)?;
         machine.demand = Demand::of(paths)?;
+        machine.asked = Diffusion::asked(paths)?;
     }
     let (backend, diffusion) = (&backend, paths.is_some());
     let planning = Planning { request, backend, machine, diffusion, style, models: models_used, mask };

@@ -167,6 +167,19 @@ impl Diffusion {
         parts.into_iter().map(bytes).sum()
     }
 
+    /// What the checkpoint's header says that its networks want. With LoRAs in it, it is a file of another header.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn asked(paths: &DiffusionPaths) -> Result<Asked, FileError> {
+        let checkpoint = component(&paths.checkpoint, Component::UNet)?.file;
+        let named = scheduler(&*checkpoint).and_then(|name| SolverKind::parse(&name));
+        Ok(Asked {
+            solver: named.map(|(kind, _)| kind),
+            chroma_lock: chroma_lock(&*checkpoint).unwrap_or_default(),
+        })
+    }
+
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
     ///
     /// # Errors
@@ -184,12 +197,7 @@ impl Diffusion {
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let (text, unet, controlnet) = files(paths, observe)?;
-        let checkpoint = component(&paths.checkpoint, Component::UNet)?.file;
-        let named = scheduler(&*checkpoint).and_then(|name| SolverKind::parse(&name));
-        let asked = Asked {
-            solver: named.map(|(kind, _)| kind),
-            chroma_lock: chroma_lock(&*checkpoint).unwrap_or_default(),
-        };
+        let asked = Self::asked(paths)?;
         let demand = Demand::of_files(&*unet.file, &*controlnet.file, &*vae.file);
         let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {

@@ -6,6 +6,7 @@ use clarifier_model::weight::Packing;
 
 use crate::demand::Demand;
 use crate::device::{AdapterInfo, Backend};
+use crate::settings::Asked;
 use crate::shared::KEPT_HINTS;
 
 /// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
@@ -35,6 +36,8 @@ pub struct Machine {
     pub hint_budget: u64,
     /// What the networks of diffusion ask of it.
     pub demand: Demand,
+    /// What they ask for where the settings leave it to them.
+    pub asked: Asked,
 }
 
 impl Machine {
@@ -52,12 +55,13 @@ impl Machine {
             packing: Packing::Exact,
             hint_budget: KEPT_HINTS,
             demand: Demand::default(),
+            asked: Asked::default(),
         }
     }
 
     /// The same for the starter set in the place of SD 1.5.
     pub fn with_starter(self) -> Self {
-        Self { weights: STARTER_WEIGHTS, demand: Demand::starter(), ..self }
+        Self { weights: STARTER_WEIGHTS, demand: Demand::starter(), asked: Asked::STARTER, ..self }
     }
 }
 
@@ -78,6 +82,7 @@ impl From<&Backend> for Machine {
             packing: backend.packing,
             hint_budget: KEPT_HINTS,
             demand: Demand::default(),
+            asked: Asked::default(),
             attention: backend.attention,
             max_tensor: backend.adapter.as_ref().map(largest),
         }

@@ -102,8 +102,8 @@ impl Models {
         match &self.diffusion {
             Some(diffusion) => {
                 let demand = diffusion.demand.clone();
-                let Diffusion { weights, hint_budget, .. } = *diffusion;
-                Machine { weights, hint_budget, demand, ..machine }
+                let Diffusion { weights, hint_budget, asked, .. } = *diffusion;
+                Machine { weights, hint_budget, demand, asked, ..machine }
             }
             _ => machine,
         }

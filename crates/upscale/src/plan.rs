@@ -141,6 +141,7 @@ impl Plan {
         input: Size,
         settings: &Settings,
     ) -> Self {
+        let settings = &settings.settled(machine.asked);
         let input = source_size(input, settings);
         let stages = if diffusion {
             stages(input, settings.upscale_factor, settings.denoise_strength, 0)

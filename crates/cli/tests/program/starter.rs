@@ -21,4 +21,12 @@ fn the_starter_set_redraws_offline_and_its_recipe_repeats() {
     assert!(read("a.png") != read("c.png"));
     let plan = run(&["--checkpoint", "starter", "--dry-run"]);
     assert!(plan.contains("steps × 1 tiles of 12 × 10 latents") && plan.contains("42 MB weights"), "{plan}");
+    // It asks for the chroma lock, which keeps one more copy of the picture.
+    let bytes = |more: &[&str]| {
+        let plan = run(&[&["--checkpoint", "starter", "--dry-run", "--json"], more].concat());
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        plan["plan"]["peak_memory"].as_u64().unwrap()
+    };
+    assert_eq!(bytes(&[]), bytes(&["--chroma-lock", "1"]));
+    assert!(bytes(&[]) > bytes(&["--chroma-lock", "0"]));
 }

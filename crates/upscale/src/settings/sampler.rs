@@ -214,9 +214,14 @@ pub struct Asked {
     pub chroma_lock: f64,
 }
 
+impl Asked {
+    /// What the starter set asks for, for a plan before it has been fetched (tests/web/starter.test.mjs holds it against the file's).
+    pub(crate) const STARTER: Self = Self { solver: Some(SolverKind::Ddim), chroma_lock: 1.0 };
+}
+
 impl Settings {
     /// These settings for networks that ask for this; their sampler is taken unless it cannot have the schedule.
-    pub(crate) fn settled(&self, asked: Asked) -> Self {
+    pub fn settled(&self, asked: Asked) -> Self {
         let fits = |asked: &SolverKind| self.schedule == Schedule::Default || asked.takes_schedules();
         let solver = match self.solver {
             SolverKind::Auto => asked.solver.filter(fits).unwrap_or(SolverKind::Dpmsolver),
