@@ -5,7 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, module};
 use clarifier_kernels::{
     AttentionBudget, attention, conv2d, dense_block, geglu, group_norm, group_norm_silu, group_stats, linear,
-    linear_geglu,
+    linear_geglu, linear_onto,
 };
 use clarifier_tests::weights::data;
 
@@ -145,6 +145,9 @@ fn a_linear_layer_reads_any_order_of_axes() {
         let bias = made("bias", [outputs]);
         for x in [x, turned] {
             let got = values(linear(x.clone(), weight.clone(), Some(bias.clone())));
+            let to = made("to", [2, outputs, rows]).swap_dims(1, 2);
+            let onto = values(linear_onto(to.clone(), x.clone(), weight.clone(), Some(bias.clone())));
+            let alone = values(linear_onto(to.clone(), x.clone(), weight.clone(), None));
             let (x, weight, bias) = (values(x), values(weight.clone()), values(bias.clone()));
             let want: Vec<f64> = (0..2 * rows * outputs)
                 .map(|at| {
@@ -154,6 +157,11 @@ fn a_linear_layer_reads_any_order_of_axes() {
                 })
                 .collect();
             assert_near(&format!("{rows} × {inputs} × {outputs}"), &got, &want, SUMS);
+            let shortcut: Vec<f64> = values(to).iter().zip(&want).map(|(to, want)| to + want).collect();
+            assert_near(&format!("{rows} × {inputs} × {outputs}, onto"), &onto, &shortcut, SUMS);
+            let unbiased: Vec<f64> =
+                shortcut.iter().enumerate().map(|(at, sum)| sum - bias[at % outputs]).collect();
+            assert_near(&format!("{rows} × {inputs} × {outputs}, onto alone"), &alone, &unbiased, SUMS);
         }
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use clarifier_kernels::{
     AttentionBudget, GroupStats, Tiles, attention, conv2d, force_matrix_units, geglu, group_norm,
-    group_norm_silu, group_stats, layer_norm, linear, linear_geglu, refuse_subgroups,
+    group_norm_silu, group_stats, layer_norm, linear, linear_geglu, linear_onto, refuse_subgroups,
 };
 use clarifier_tests::weights::data;
 
@@ -142,6 +142,8 @@ fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
         let (weight, bias) = (made("weight", [outputs, inputs]), made("bias", [outputs]));
         let want = linear(x.clone(), weight.clone().transpose(), Some(bias.clone()));
         let unbiased = linear(x.clone(), weight.clone().transpose(), None);
+        let to = made("to", [2, rows, outputs]);
+        let onto = linear_onto(to.clone(), x.clone(), weight.clone().transpose(), Some(bias.clone()));
         // Of which the second half gate the first.
         let (gates, gate_bias) = (made("gates", [2 * outputs, inputs]), made("gates", [2 * outputs]));
         let gated = linear_geglu(x.clone(), gates.clone().transpose(), Some(gate_bias.clone()));
@@ -158,7 +160,14 @@ fn linear_layers_on_the_gpu_are_those_of_the_cpu() {
                 let got = linear(x, weight, None);
                 assert_near(&format!("{name}, unbiased"), got.cast(FloatDType::F32), &unbiased, tolerance);
             }
-            // In registers what is gated is rounded to f16 before.
+            // In registers what is added or gated is rounded to f16 before.
+            let got = linear_onto(
+                there(&to, dtype),
+                there(&x, dtype),
+                weight.clone().transpose(),
+                Some(bias.clone()),
+            );
+            assert_near(&format!("{name}, onto"), got.cast(FloatDType::F32), &onto, 2.0 * tolerance);
             let tolerance = 2.0 * tolerance;
             let (x, gates) = (there(&x, dtype), there(&gates, dtype).transpose());
             let got = linear_geglu(x.clone(), gates.clone(), Some(there(&gate_bias, dtype)));

@@ -9,7 +9,7 @@ use burn_cubecl::cubecl::prelude::*;
 use crate::Gpu;
 use crate::conv_any::{any, made};
 use crate::grid::{UNITS, workgroups};
-use crate::product::{Bias, LANES, Right, Sizes, product};
+use crate::product::{Bias, LANES, Right, Sizes, Then, product};
 use crate::tiled::{Source, Window, tiled};
 use crate::tiles::Tiles;
 
@@ -94,7 +94,7 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
                 );
             }
         }
-        None => tiled(&weight, &x, bias, &out, along, Source::Windows, false, sizes, window),
+        None => tiled(&weight, &x, bias, &out, along, Source::Windows, Then::Nothing, sizes, window),
     }
     Some(out.tensor())
 }

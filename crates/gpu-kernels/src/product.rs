@@ -109,22 +109,33 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
                 Right::Columns => Source::Columns,
                 Right::Rows => Source::Rows,
             };
-            tiled(left, right, bias, &out, along, source, false, sizes, Window::NONE);
+            tiled(left, right, bias, &out, along, source, Then::Nothing, sizes, Window::NONE);
         }
     }
     out
 }
 
-/// The first half of a product's columns times GELU of the second: right is `[2 · n, k]`, and so long is the bias.
+/// What is done with a product before it is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Then<'a> {
+    /// Nothing.
+    Nothing,
+    /// The first half of its columns times GELU of the second: right is `[2 · n, k]`, and so long is the bias.
+    Geglu,
+    /// It is added to this, of the result's shape, row by row.
+    Onto(&'a Gpu),
+}
+
+/// A product of columns, and `then` that.
 ///
-/// None where tiles are in registers: each row's GELU would be a copy of its code in the shader, and its pass over memory is a small part there.
-pub fn product_geglu(left: &Gpu, right: &Gpu, bias: Option<&Gpu>, sizes: Sizes) -> Option<Gpu> {
+/// None where tiles are in registers: each row's GELU would be a copy of its code in the shader, and another pass over memory is a small part there.
+pub fn product_then(then: Then, left: &Gpu, right: &Gpu, bias: Option<&Gpu>, sizes: Sizes) -> Option<Gpu> {
     if Tiles::of(&left.0.client) == Tiles::Registers {
         return None;
     }
     let out = left.empty([sizes.batch, sizes.m, sizes.n]);
     let (along, bias) = bias.map_or((Bias::None, left), |bias| (Bias::Columns, bias));
-    tiled(left, right, bias, &out, along, Source::Columns, true, sizes, Window::NONE);
+    tiled(left, right, bias, &out, along, Source::Columns, then, sizes, Window::NONE);
     Some(out)
 }
 

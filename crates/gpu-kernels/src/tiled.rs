@@ -8,7 +8,7 @@ use burn_cubecl::cubecl::prelude::*;
 use crate::Gpu;
 use crate::activation::gelu;
 use crate::grid::workgroups;
-use crate::product::{Bias, Sizes, width};
+use crate::product::{Bias, Sizes, Then, width};
 
 /// Where the right operand's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ const fn wide(gated: bool) -> usize {
     if gated { SIDE / 2 } else { SIDE }
 }
 
-/// `left · right + bias` into `out`; operands as [`crate::product::product`] has them, or `gated` as [`crate::product::product_geglu`].
+/// `left · right + bias`, and `then` that, into `out`; operands as [`crate::product::product`] has them.
 #[allow(clippy::too_many_arguments)]
 pub fn tiled(
     left: &Gpu,
@@ -68,7 +68,7 @@ pub fn tiled(
     out: &Gpu,
     along: Bias,
     source: Source,
-    gated: bool,
+    then: Then,
     sizes: Sizes,
     window: Window,
 ) {
@@ -79,6 +79,9 @@ pub fn tiled(
         Source::Rows => width(n),
         Source::Windows => 1,
     };
+    let gated = matches!(then, Then::Geglu);
+    // Where nothing is added any operand will do, which is not read.
+    let (onto, adds) = if let Then::Onto(to) = then { (to, true) } else { (left, false) };
     let tiles = batch * m.div_ceil(SIDE) * n.div_ceil(wide(gated));
     // SAFETY: all indices are clamped to `sizes`, which are the operands' own.
     #[allow(unsafe_code)]
@@ -93,12 +96,14 @@ pub fn tiled(
             left.arg(),
             right.arg(),
             bias.arg(),
+            onto.arg(),
             out.arg(),
             sizes.launch(),
             window.launch(),
             source,
             along,
             gated,
+            adds,
             (width(k), of_right, width(n)),
             left.element(),
         );
@@ -149,12 +154,14 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
     left: &[Vector<F, L>],
     right: &[Vector<F, R>],
     bias: &[F],
+    onto: &[Vector<F, O>],
     out: &mut [Vector<F, O>],
     sizes: Sizes,
     window: Window,
     #[comptime] source: Source,
     #[comptime] along: Bias,
     #[comptime] gated: bool,
+    #[comptime] adds: bool,
     #[comptime] widths: (usize, usize, usize),
     #[define(F)] _type: ElemType,
 ) {
@@ -305,6 +312,10 @@ fn in_tiles<F: Float, L: Size, R: Size, O: Size>(
                         sum *= gelu::<Const<4>>(gate);
                     }
                     let to = (batch * sizes.m + row) * sizes.n + column;
+                    if comptime!(adds) {
+                        let begins = to - column;
+                        sum += line_of::<F, O>(onto, begins, column, sizes.n, comptime!(widths.2));
+                    }
                     let added = comptime!(if gated { Bias::None } else { along });
                     store::<F, O>(out, bias, sum, to, column, sizes.n, added, comptime!(widths.2));
                 }
@@ -320,6 +331,32 @@ fn four_of<F: Float>(values: &[F], at: usize, end: usize) -> Vector<f32, Const<4
     #[unroll]
     for i in 0..4usize {
         four.insert(i, f32::cast_from(values[min(at + i, end - 1)]));
+    }
+    four
+}
+
+/// Four values of a row that begins at `first`, from `column` on; beyond `end` any.
+#[cube]
+fn line_of<F: Float, O: Size>(
+    values: &[Vector<F, O>],
+    first: usize,
+    column: usize,
+    end: usize,
+    #[comptime] width: usize,
+) -> Vector<f32, Const<4>> {
+    let mut four = Vector::<f32, Const<4>>::new(0.0);
+    if comptime!(width == 4) {
+        // Rows end at multiples of four: a four is within or beyond.
+        let line = values[(first + min(column, end - 4)) / 4];
+        #[unroll]
+        for i in 0..4usize {
+            four.insert(i, f32::cast_from(line.extract(i)));
+        }
+    } else {
+        #[unroll]
+        for i in 0..4usize {
+            four.insert(i, f32::cast_from(values[first + min(column + i, end - 1)].extract(0usize)));
+        }
     }
     four
 }

@@ -1,7 +1,7 @@
 //! The linear layer.
 
 use burn::tensor::{Tensor, module};
-use clarifier_gpu_kernels::product::{Right, Sizes, product, product_geglu};
+use clarifier_gpu_kernels::product::{Right, Sizes, Then, product, product_then};
 use clarifier_gpu_kernels::{self as gpu, Gpu, Tiles};
 
 use crate::activation::geglu;
@@ -25,7 +25,7 @@ const FEWEST_TILED: usize = 8;
 /// - `bias`: `[outputs]`
 /// - output: `[…, outputs]`
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    ours(&x, &weight, bias.as_ref(), After::Nothing).unwrap_or_else(|| module::linear(x, weight, bias))
+    ours(&x, &weight, bias.as_ref(), After::Nothing, None).unwrap_or_else(|| module::linear(x, weight, bias))
 }
 
 /// The first half of [`linear`]'s outputs times GELU of the second (Shazeer 2020).
@@ -36,7 +36,23 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 /// # Shapes
 /// As [`linear`]'s; the output is `[…, outputs / 2]`.
 pub fn linear_geglu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    ours(&x, &weight, bias.as_ref(), After::Geglu).unwrap_or_else(|| geglu(linear(x, weight, bias)))
+    ours(&x, &weight, bias.as_ref(), After::Geglu, None).unwrap_or_else(|| geglu(linear(x, weight, bias)))
+}
+
+/// `to` plus [`linear`] of `x`: the shortcut around a transformer's layers.
+///
+/// On the CPU, and on GPUs whose tiles are in shared memory, the sums begin with `to`, or end with it, in place of another pass over memory.
+///
+/// # Shapes
+/// As [`linear`]'s; `to` has the output's.
+pub fn linear_onto<const D: usize>(
+    to: Tensor<D>,
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    ours(&x, &weight, bias.as_ref(), After::Nothing, Some(&to))
+        .unwrap_or_else(|| to + linear(x, weight, bias))
 }
 
 fn ours<const D: usize>(
@@ -44,8 +60,14 @@ fn ours<const D: usize>(
     weight: &Tensor<2>,
     bias: Option<&Tensor<1>>,
     after: After,
+    onto: Option<&Tensor<D>>,
 ) -> Option<Tensor<D>> {
-    on_host(x, weight, bias, after).or_else(|| on_gpu(x, weight, bias, after))
+    let mut dims = x.dims();
+    dims[D - 1] = after.width(weight.dims()[1]);
+    if onto.is_some_and(|to| to.dims() != dims) {
+        return None;
+    }
+    on_host(x, weight, bias, after, onto).or_else(|| on_gpu(x, weight, bias, after, onto))
 }
 
 fn on_gpu<const D: usize>(
@@ -53,6 +75,7 @@ fn on_gpu<const D: usize>(
     weight: &Tensor<2>,
     bias: Option<&Tensor<1>>,
     after: After,
+    onto: Option<&Tensor<D>>,
 ) -> Option<Tensor<D>> {
     let [inputs, outputs] = weight.dims();
     let mut dims = x.dims();
@@ -60,7 +83,7 @@ fn on_gpu<const D: usize>(
     if x.dtype() != weight.dtype() {
         return None;
     }
-    let bias = Gpu::optional(bias, x.dtype())?;
+    let (bias, onto) = (Gpu::optional(bias, x.dtype())?, Gpu::optional(onto, x.dtype())?);
     let x = Gpu::of(x)?;
     // A tile of 64 rows is mostly empty then, and burn has a kernel for vectors.
     if rows < FEWEST_TILED && Tiles::of(&x.0.client) == Tiles::Shared {
@@ -74,11 +97,12 @@ fn on_gpu<const D: usize>(
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
     dims[D - 1] = after.width(outputs);
     let sizes = Sizes { batch: 1, m: rows, n: dims[D - 1], k: inputs, left: 0, right: 0 };
-    let out = match after {
-        After::Nothing => {
+    let out = match (after, &onto) {
+        (After::Nothing, None) => {
             product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes)
         }
-        After::Geglu => product_geglu(&x, &columns, bias.as_ref(), sizes)?,
+        (After::Nothing, Some(to)) => product_then(Then::Onto(to), &x, &columns, bias.as_ref(), sizes)?,
+        (After::Geglu, _) => product_then(Then::Geglu, &x, &columns, bias.as_ref(), sizes)?,
     };
     Some(out.tensor::<3>().reshape(dims))
 }
@@ -88,6 +112,7 @@ fn on_host<const D: usize>(
     weight: &Tensor<2>,
     bias: Option<&Tensor<1>>,
     after: After,
+    onto: Option<&Tensor<D>>,
 ) -> Option<Tensor<D>> {
     let [inputs, outputs] = weight.dims();
     let mut dims = x.dims();
@@ -97,12 +122,19 @@ fn on_host<const D: usize>(
     }
     let (from, weights) = (Host::of(x)?, Host::of(weight)?);
     let bias = bias.map_or(Some(Vec::new()), |b| Some(Host::of(b)?.contiguous().into_owned()))?;
-    let start = if bias.is_empty() { Bias::None } else { Bias::Columns(&bias) };
+    let start = match onto {
+        Some(_) => Bias::Onto(&bias),
+        None if bias.is_empty() => Bias::None,
+        None => Bias::Columns(&bias),
+    };
     let [input, output] = weights.strides();
     let weights = Matrix { values: weights.values(), strides: [output, input] };
     let strides = from.strides::<D>();
     let width = after.width(outputs);
-    let mut out = vec![0.0; rows * width];
+    let mut out = match onto {
+        Some(to) => Host::of(to)?.contiguous().into_owned(),
+        None => vec![0.0; rows * width],
+    };
     // Leading axes that cannot be seen as one are taken one by one.
     let joined = (0..D - 2).all(|i| dims[i] == 1 || strides[i] == dims[i + 1] * strides[i + 1]);
     if joined {

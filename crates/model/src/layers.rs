@@ -92,6 +92,11 @@ impl Linear {
         clarifier_kernels::linear(x, self.weight.tensor().transpose(), self.bias.clone())
     }
 
+    /// `to` plus [`Self::forward`] of `x`.
+    pub fn forward_onto<const D: usize>(&self, to: Tensor<D>, x: Tensor<D>) -> Tensor<D> {
+        clarifier_kernels::linear_onto(to, x, self.weight.tensor().transpose(), self.bias.clone())
+    }
+
     /// `[…, inputs]` → `[…, outputs / 2]`: the first half of the outputs times GELU of the second.
     pub fn forward_geglu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         clarifier_kernels::linear_geglu(x, self.weight.tensor().transpose(), self.bias.clone())

@@ -44,12 +44,12 @@ impl Attention {
         }
     }
 
-    /// `x: [b, n, channels]` → `[b, n, channels]`.
-    fn forward(&self, x: Tensor<3>, context: KeyValue) -> Tensor<3> {
+    /// `to` plus what `x` finds in the context, all `[b, n, channels]`.
+    fn forward_onto(&self, to: Tensor<3>, x: Tensor<3>, context: KeyValue) -> Tensor<3> {
         let [batch, n, channels] = x.dims();
         let query = self.split(self.to_q.forward(x));
         let out = attention(query, context.key, context.value, self.budget);
-        self.to_out.forward(out.swap_dims(1, 2).reshape([batch, n, channels]))
+        self.to_out.forward_onto(to, out.swap_dims(1, 2).reshape([batch, n, channels]))
     }
 }
 
@@ -81,11 +81,11 @@ impl BasicTransformerBlock {
     fn forward(&self, x: Tensor<3>, prompt: &KeyValue) -> Tensor<3> {
         let h = self.norm1.forward(x.clone());
         let own = self.attn1.keys(h.clone());
-        let x = x + self.attn1.forward(h, own);
+        let x = self.attn1.forward_onto(x, h, own);
         let h = self.norm2.forward(x.clone());
-        let x = x + self.attn2.forward(h, prompt.clone());
+        let x = self.attn2.forward_onto(x, h, prompt.clone());
         let h = self.norm3.forward(x.clone());
-        x + self.ff_out.forward(self.ff_in.forward_geglu(h))
+        self.ff_out.forward_onto(x, self.ff_in.forward_geglu(h))
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) enum Bias<'a> {
     Columns(&'a [f32]),
     /// One value for each row of the result.
     Rows(&'a [f32]),
+    /// What is in the result already, and one value for each of its columns, or none.
+    Onto(&'a [f32]),
 }
 
 /// What is done to a product's rows while they are in the cache.
@@ -171,7 +173,7 @@ impl WithSimd for Rows<'_> {
                     let at = Place { row: strip * ROWS, column: panel * LANES, n };
                     let mut tile = [[0.0; LANES]; ROWS];
                     if first == 0 {
-                        at.start(&mut tile, bias, start);
+                        at.start(&mut tile, bias, start, out);
                     } else {
                         at.load(&mut tile, out);
                     }
@@ -192,7 +194,7 @@ struct Place {
 
 impl Place {
     #[inline(always)]
-    fn start(&self, tile: &mut Tile, bias: Bias, first: usize) {
+    fn start(&self, tile: &mut Tile, bias: Bias, first: usize, out: &[f32]) {
         match bias {
             Bias::None => {}
             Bias::Columns(bias) => {
@@ -202,6 +204,13 @@ impl Place {
             Bias::Rows(bias) => {
                 let bias = &bias[(first + self.row).min(bias.len())..];
                 tile.iter_mut().zip(bias).for_each(|(tile, bias)| *tile = [*bias; LANES]);
+            }
+            Bias::Onto(bias) => {
+                self.load(tile, out);
+                let bias = &bias[self.column.min(bias.len())..bias.len().min(self.column + LANES)];
+                for row in tile {
+                    row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                }
             }
         }
     }
