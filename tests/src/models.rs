@@ -88,6 +88,13 @@ pub fn ldm_entries_full(part: &str) -> Vec<Entry> {
     full.into_iter().map(named).collect()
 }
 
+/// Write a checkpoint and a ControlNet in LDM's layout, in f16: `checkpoint.safetensors` and `controlnet.safetensors`.
+pub fn write_ldm(folder: &Path, entries: impl Fn(&str) -> Vec<Entry>) {
+    let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(&entries).collect();
+    write_safetensors(&folder.join("checkpoint.safetensors"), &checkpoint, Stored::F16);
+    write_safetensors(&folder.join("controlnet.safetensors"), &entries("controlnet"), Stored::F16);
+}
+
 /// As many channels or more become an eighth in a narrow network.
 const NARROWED: usize = 16;
 

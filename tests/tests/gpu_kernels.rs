@@ -33,18 +33,18 @@ fn each(mut check: impl FnMut(&str, FloatDType, f32)) {
     if !f16 {
         println!("{} has no f16: that half is not tested here", backend.reason);
     }
-    for (name, tiles) in [
-        ("registers", Tiles::Registers),
-        ("registers without subgroups", Tiles::Registers),
-        ("shared", Tiles::Shared),
-        ("matrix units", Tiles::Shared),
+    for (name, tiles, subgroups, units) in [
+        ("registers", Tiles::Registers, true, false),
+        ("registers without subgroups", Tiles::Registers, false, false),
+        ("shared", Tiles::Shared, true, false),
+        ("matrix units", Tiles::Shared, true, true),
     ] {
         Tiles::force(Some(tiles));
-        refuse_subgroups(name.contains("without"));
-        force_matrix_units(name.starts_with("matrix"));
+        refuse_subgroups(!subgroups);
+        force_matrix_units(units);
         check(&format!("{name}, f32"), FloatDType::F32, F32);
         if f16 {
-            let tolerance = if name.starts_with("matrix") { F16_SUMS } else { F16 };
+            let tolerance = if units { F16_SUMS } else { F16 };
             check(&format!("{name}, f16"), FloatDType::F16, tolerance);
         }
     }

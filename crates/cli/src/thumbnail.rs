@@ -112,7 +112,7 @@ impl Thumbnail {
             path,
             Format::Png,
             &EncodeOptions { depth: Depth::Eight, ..EncodeOptions::default() },
-            SaveOptions { overwrite: true, stop: None },
+            SaveOptions::REPLACING,
         )?)
     }
 }

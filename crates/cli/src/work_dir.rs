@@ -165,8 +165,7 @@ impl WorkDir {
             jpeg_chroma: Chroma::Quarter,
             depth: Depth::Eight,
         };
-        let how = SaveOptions { overwrite: true, stop: None };
-        Ok(save(&picture, &path, Format::Jpeg, &options, how)?)
+        Ok(save(&picture, &path, Format::Jpeg, &options, SaveOptions::REPLACING)?)
     }
 
     /// What is only for watching does not stop the run.

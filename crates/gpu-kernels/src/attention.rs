@@ -16,7 +16,7 @@ use crate::tiles::Tiles;
 /// Queries of an invocation whose scores are in registers. These do not hold so many, but software adapters read memory value by value,
 /// lane by lane, so that reading seldom counts for more.
 const QUERIES: usize = 16;
-/// As many are few: then either of these is half.
+/// Queries of a head that are few: of an invocation's and of a workgroup's invocations one is halved then, since a whole tile would be half empty.
 const FEW: usize = 64;
 /// Keys that it sees at a time.
 const KEYS: usize = 32;
@@ -188,8 +188,7 @@ fn registers<F: Float>(
                 let mine = f32::cast_from(key[key_at + token + c]);
                 #[unroll]
                 for lane in 0..step {
-                    let k =
-                        if comptime!(shared) { plane_broadcast(mine, comptime!(lane as u32)) } else { mine };
+                    let k = subgroups::of_lane(mine, lane, shared);
                     #[unroll]
                     for i in 0..queries {
                         scores[(j + lane) * queries + i] += k * q[i];
@@ -230,8 +229,7 @@ fn registers<F: Float>(
                 let mine = f32::cast_from(value[value_at + token + c]);
                 #[unroll]
                 for lane in 0..step {
-                    let v =
-                        if comptime!(shared) { plane_broadcast(mine, comptime!(lane as u32)) } else { mine };
+                    let v = subgroups::of_lane(mine, lane, shared);
                     #[unroll]
                     for i in 0..queries {
                         sums[i] += scores[(j + lane) * queries + i] * v;

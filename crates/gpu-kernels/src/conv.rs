@@ -30,11 +30,11 @@ pub fn conv2d(
     if x.dtype() != weight.dtype() {
         return None;
     }
+    let (x, weight, bias) = (Gpu::of(x)?, Gpu::of(weight)?, Gpu::optional(bias, x.dtype())?);
     #[cfg(not(target_family = "wasm"))]
-    if let Some(done) = crate::matrix_units::conv2d(x, weight, bias, options) {
+    if let Some(done) = crate::matrix_units::conv2d(&x, &weight, bias.as_ref(), options) {
         return Some(done);
     }
-    let (x, weight, bias) = (Gpu::of(x)?, Gpu::of(weight)?, Gpu::optional(bias, x.dtype())?);
     match (rows, columns) {
         (1, 1) if plain && stride == 1 && across == 1 && options.padding == [(0, 0); 2] => {
             Some(point(x, weight, bias))

@@ -41,22 +41,14 @@ pub fn multiply(x: &Gpu) -> bool {
 }
 
 /// Burn's convolution; none if there are no units, or if it cannot be put to them.
-pub fn conv2d(
-    x: &Tensor<4>,
-    weight: &Tensor<4>,
-    bias: Option<&Tensor<1>>,
-    options: &ConvOptions<2>,
-) -> Option<Tensor<4>> {
-    let [outputs, inputs, ..] = weight.dims();
+pub fn conv2d(x: &Gpu, weight: &Gpu, bias: Option<&Gpu>, options: &ConvOptions<2>) -> Option<Tensor<4>> {
+    let [outputs, inputs, ..] = weight.dims::<4>();
     let fits = options.groups == 1 && inputs.is_multiple_of(SIDE) && outputs.is_multiple_of(SIDE);
-    if x.dtype() != weight.dtype() || !fits {
+    if !fits || !multiply(x) {
         return None;
     }
-    let (x, weight, bias) = (Gpu::of(x)?, Gpu::of(weight)?, Gpu::optional(bias, x.dtype())?);
-    if !multiply(&x) {
-        return None;
-    }
-    let strategy = if are_there(&x) { ConvStrategy::ImplicitGemm } else { ConvStrategy::Direct };
-    let done = conv_forward::<2>(x.0, weight.0, bias.map(|bias| bias.0), options.clone(), strategy);
+    let strategy = if are_there(x) { ConvStrategy::ImplicitGemm } else { ConvStrategy::Direct };
+    let (x, weight, bias) = (x.0.clone(), weight.0.clone(), bias.map(|bias| bias.0.clone()));
+    let done = conv_forward::<2>(x, weight, bias, options.clone(), strategy);
     Some(Gpu(done.ok()?).tensor())
 }

@@ -126,17 +126,12 @@ pub enum Then<'a> {
     Onto(&'a Gpu),
 }
 
-/// A product of columns, and `then` that.
-///
-/// None where tiles are in registers: each row's GELU would be a copy of its code in the shader, and another pass over memory is a small part there.
-pub fn product_then(then: Then, left: &Gpu, right: &Gpu, bias: Option<&Gpu>, sizes: Sizes) -> Option<Gpu> {
-    if Tiles::of(&left.0.client) == Tiles::Registers {
-        return None;
-    }
+/// A product of columns, and `then` that, in shared tiles whatever the adapter is.
+pub fn product_then(then: Then, left: &Gpu, right: &Gpu, bias: Option<&Gpu>, sizes: Sizes) -> Gpu {
     let out = left.empty([sizes.batch, sizes.m, sizes.n]);
     let (along, bias) = bias.map_or((Bias::None, left), |bias| (Bias::Columns, bias));
     tiled(left, right, bias, &out, along, Source::Columns, then, sizes, Window::NONE);
-    Some(out)
+    out
 }
 
 /// An invocation's tile in registers: `rows` of neighbouring columns.
@@ -221,8 +216,7 @@ fn registers<F: Float, L: Size, R: Size, O: Size>(
                 let value = f32::cast_from(line.extract(q));
                 #[unroll]
                 for i in 0..step {
-                    let a =
-                        if comptime!(shared) { plane_broadcast(value, comptime!(i as u32)) } else { value };
+                    let a = subgroups::of_lane(value, i, shared);
                     #[unroll]
                     for j in 0..COLUMNS {
                         sums[(group * step + i) * COLUMNS + j] += a * b[q * COLUMNS + j];

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::{PoisonError, RwLock};
 
 use burn::tensor::{Device, Tensor};
+use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::client::Client;
+use burn_cubecl::cubecl::prelude::*;
 
 use crate::Gpu;
 use crate::product::LANES;
@@ -38,4 +40,10 @@ pub(crate) fn span_workgroups(client: &Client) -> bool {
     let (least, most) = (properties.hardware.plane_size_min, properties.hardware.plane_size_max);
     let known = || KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     least == LANES as u32 && most == least && !REFUSED.get() && known().contains(&properties.identity.name)
+}
+
+/// What the invocation `lane` has as `value`; each its own unless values are `shared`.
+#[cube]
+pub(crate) fn of_lane(value: f32, #[comptime] lane: usize, #[comptime] shared: bool) -> f32 {
+    if comptime!(shared) { plane_broadcast(value, comptime!(lane as u32)) } else { value }
 }

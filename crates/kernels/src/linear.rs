@@ -83,16 +83,23 @@ fn on_gpu<const D: usize>(
     if x.dtype() != weight.dtype() {
         return None;
     }
-    let (bias, onto) = (Gpu::optional(bias, x.dtype())?, Gpu::optional(onto, x.dtype())?);
     let x = Gpu::of(x)?;
+    // Asked before any operand is copied.
+    let tiles = Tiles::of(&x.0.client);
+    let epilogue = after != After::Nothing || onto.is_some();
+    // Each row's GELU would be a copy of its code in the shader, and another pass over memory is a small part there.
+    if epilogue && tiles == Tiles::Registers {
+        return None;
+    }
     // A tile of 64 rows is mostly empty then, and burn has a kernel for vectors.
-    if rows < FEWEST_TILED && Tiles::of(&x.0.client) == Tiles::Shared {
+    if rows < FEWEST_TILED && tiles == Tiles::Shared {
         return None;
     }
     #[cfg(not(target_family = "wasm"))]
     if gpu::matrix_units::multiply(&x) {
         return None;
     }
+    let (bias, onto) = (Gpu::optional(bias, x.0.dtype)?, Gpu::optional(onto, x.0.dtype)?);
     // Weights lie output by output in files, and are given as a view of that.
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
     dims[D - 1] = after.width(outputs);
@@ -101,8 +108,8 @@ fn on_gpu<const D: usize>(
         (After::Nothing, None) => {
             product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes)
         }
-        (After::Nothing, Some(to)) => product_then(Then::Onto(to), &x, &columns, bias.as_ref(), sizes)?,
-        (After::Geglu, _) => product_then(Then::Geglu, &x, &columns, bias.as_ref(), sizes)?,
+        (After::Nothing, Some(to)) => product_then(Then::Onto(to), &x, &columns, bias.as_ref(), sizes),
+        (After::Geglu, _) => product_then(Then::Geglu, &x, &columns, bias.as_ref(), sizes),
     };
     Some(out.tensor::<3>().reshape(dims))
 }

@@ -29,6 +29,9 @@ pub struct SaveOptions<'a> {
 }
 
 impl SaveOptions<'_> {
+    /// Replace what is there, and finish.
+    pub const REPLACING: Self = Self { overwrite: true, stop: None };
+
     /// An error once the file is not wanted any more.
     pub(crate) fn check(&self) -> Result<(), EncodeError> {
         match self.stop {
@@ -120,8 +123,6 @@ mod tests {
     use super::*;
     use crate::{Channels, Depth, StoreKind};
 
-    const REPLACING: SaveOptions = SaveOptions { overwrite: true, stop: None };
-
     fn picture(width: u32) -> Raster {
         Raster::new(&StoreKind::Memory, Size::new(width, 2), Channels::Rgb, Depth::Eight).unwrap()
     }
@@ -153,7 +154,7 @@ mod tests {
             .unwrap_err();
         assert!(error.to_string().contains("it exists already"), "{error}");
         assert_eq!((fs::read(&path).unwrap(), names(folder.path()).len()), (b"mine".to_vec(), 1));
-        save(&picture(3), &path, Format::Png, &EncodeOptions::default(), REPLACING).unwrap();
+        save(&picture(3), &path, Format::Png, &EncodeOptions::default(), SaveOptions::REPLACING).unwrap();
         assert!(fs::read(&path).unwrap().len() > 4);
     }
 
@@ -163,11 +164,13 @@ mod tests {
         let path = folder.path().join("it.jpg");
         fs::write(&path, b"mine").unwrap();
         let error =
-            save(&picture(70_000), &path, Format::Jpeg, &EncodeOptions::default(), REPLACING).unwrap_err();
+            save(&picture(70_000), &path, Format::Jpeg, &EncodeOptions::default(), SaveOptions::REPLACING)
+                .unwrap_err();
         assert!(error.to_string().contains("it.jpg"), "{error}");
         assert_eq!((fs::read(&path).unwrap(), names(folder.path()).len()), (b"mine".to_vec(), 1));
         let nowhere = folder.path().join("no/such/folder.jpg");
-        save(&picture(3), &nowhere, Format::Jpeg, &EncodeOptions::default(), REPLACING).unwrap_err();
+        save(&picture(3), &nowhere, Format::Jpeg, &EncodeOptions::default(), SaveOptions::REPLACING)
+            .unwrap_err();
     }
 
     #[test]
@@ -177,7 +180,7 @@ mod tests {
             let path = folder.path().join("it");
             fs::write(&path, b"mine").unwrap();
             let stop = AtomicBool::new(true);
-            let how = SaveOptions { stop: Some(&stop), ..REPLACING };
+            let how = SaveOptions { stop: Some(&stop), ..SaveOptions::REPLACING };
             let error = save(&picture(3), &path, format, &EncodeOptions::default(), how).unwrap_err();
             assert!(matches!(error.source, EncodeError::Stopped), "{error}");
             assert_eq!((fs::read(&path).unwrap(), names(folder.path()).len()), (b"mine".to_vec(), 1));

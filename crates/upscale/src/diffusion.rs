@@ -167,7 +167,7 @@ impl Diffusion {
         parts.into_iter().map(bytes).sum()
     }
 
-    /// What the checkpoint's header says that its networks want. With LoRAs in it, it is a file of another header.
+    /// What the header of the checkpoint's file says that its networks want.
     ///
     /// # Errors
     /// Likewise.

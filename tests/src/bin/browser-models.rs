@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use clarifier_tests::models::{Scale, ldm_entries, ldm_entries_full, write_diffusers};
-use clarifier_tests::weights::{Entry, Stored, write_safetensors};
+use clarifier_tests::models::{Scale, ldm_entries, ldm_entries_full, write_diffusers, write_ldm};
+use clarifier_tests::weights::{Entry, Stored};
 
 /// Width of the text that the fixtures' tiny networks take, and of what their text encoder has inside.
 const WIDTHS: [usize; 2] = [32, 128];
@@ -46,7 +46,5 @@ fn main() {
     }
     let folder = if full { folder() } else { what.into() };
     let entries: fn(&str) -> Vec<Entry> = if full { ldm_entries_full } else { widened };
-    let checkpoint: Vec<Entry> = ["unet", "vae", "text_encoder"].into_iter().flat_map(entries).collect();
-    write_safetensors(&folder.join("checkpoint.safetensors"), &checkpoint, Stored::F16);
-    write_safetensors(&folder.join("controlnet.safetensors"), &entries("controlnet"), Stored::F16);
+    write_ldm(&folder, entries);
 }

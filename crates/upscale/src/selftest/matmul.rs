@@ -21,29 +21,30 @@ fn layer(dims: [usize; 3], outputs: usize, onto: bool, dtype: DType) -> Case {
     let name = if onto { "linear + shortcut" } else { "linear" };
     let operations = 2.0 * (batch * rows * outputs) as f64 * inputs as f64;
     let made = move || {
-        vec![
+        let mut made = vec![
             Host::data("x", [1, batch, rows, inputs], 1.0, 0.0),
             Host::weight("linear.weight", &[outputs, inputs]),
             Host::weight("linear.bias", &[outputs]),
-            Host::data("to", [1, batch, rows, outputs], 1.0, 0.0),
-        ]
+        ];
+        made.extend(onto.then(|| Host::data("to", [1, batch, rows, outputs], 1.0, 0.0)));
+        made
     };
     let compute = move |_: &_, t: &[Tensor<4>]| {
         let x: Tensor<3> = t[0].clone().reshape([batch, rows, inputs]);
         let weight: Tensor<2> = t[1].clone().reshape([outputs, inputs]);
         let (weight, bias) = (weight.transpose(), Some(t[2].clone().reshape([outputs])));
-        let y = match onto {
-            true => {
-                clarifier_kernels::linear_onto(t[3].clone().reshape([batch, rows, outputs]), x, weight, bias)
+        let y = match t.get(3) {
+            Some(to) => {
+                clarifier_kernels::linear_onto(to.clone().reshape([batch, rows, outputs]), x, weight, bias)
             }
-            false => clarifier_kernels::linear(x, weight, bias),
+            None => clarifier_kernels::linear(x, weight, bias),
         };
         y.reshape([1, batch, rows, outputs])
     };
     let judge = move |inputs: &[Host], output: &Output| {
-        let (bias, to) = (&inputs[2], &inputs[3]);
+        let (bias, to) = (&inputs[2], inputs.get(3));
         product(inputs, output, [batch * rows, outputs], sum_tolerance(dtype, dims[2]), |r, o| {
-            let shortcut = if onto { f64::from(to.values[r * outputs + o]) } else { 0.0 };
+            let shortcut = to.map_or(0.0, |to| f64::from(to.values[r * outputs + o]));
             bias.at([0, 0, 0, o]) + shortcut
         })
     };

@@ -193,8 +193,8 @@ impl Case {
         }
     }
 
-    /// Bytes that must at least be read and written.
-    pub fn bytes(self) -> f64 {
+    /// Bytes that must at least be read and written, if a value has so many.
+    pub fn bytes(self, of_value: usize) -> f64 {
         let values = match self {
             Self::Conv { batch, inputs, outputs, h, w, kernel } => {
                 batch * (inputs + outputs) * h * w + inputs * outputs * kernel * kernel
@@ -206,7 +206,7 @@ impl Case {
             Self::LayerNorm { rows, size } => 2 * rows * size,
             Self::UnetLevel { .. } | Self::CfgStep { .. } | Self::VaeDecode { .. } | Self::Rrdb { .. } => 0,
         };
-        4.0 * values as f64
+        (of_value * values) as f64
     }
 
     /// The work on a device, ready to be run as often as wanted; none of networks at their true sizes.

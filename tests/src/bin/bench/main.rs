@@ -115,7 +115,6 @@ fn main() {
     });
     let mut peer =
         request.peers.then(|| Peer::start(request.threads, backend.adapter.is_some(), request.half));
-    let sdcpp = request.sdcpp.as_deref().map(|path| sdcpp::Program::new(path, request.threads));
     let limits = limits(&backend);
     println!("{}, {} threads", backend.reason, request.threads);
     if let Some(peer) = &peer {
@@ -158,15 +157,18 @@ fn main() {
             }
         }
         let [Some(ours), torch, stock] = best else { unreachable!("at least one round") };
-        let share_of_f32 = backend.dtype.size() as f64 / 4.0;
-        let (operations, bytes) = (case.operations(), case.bytes());
-        let needed = (operations / limits.flops).max(bytes * share_of_f32 / limits.bytes);
+        let (operations, bytes) = (case.operations(), case.bytes(backend.dtype.size()));
+        let needed = (operations / limits.flops).max(bytes / limits.bytes);
         let share_of_limit = needed / ours.seconds;
-        let sdcpp = match (case, &sdcpp) {
+        let sdcpp = match (case, &request.sdcpp) {
             (Case::CfgStep { h, w }, Some(program)) => {
                 // Memory of both would be too much for some machines.
                 drop(run);
-                Some(program.cfg_step(h, w))
+                let seconds = sdcpp::cfg_step(program, request.threads, h, w);
+                Some(seconds.unwrap_or_else(|error| {
+                    eprintln!("{error}");
+                    std::process::exit(1);
+                }))
             }
             _ => None,
         };
