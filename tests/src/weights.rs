@@ -35,7 +35,7 @@ pub struct Entry {
     /// Name in the file.
     pub name: String,
     /// Name in the formula; `=2.5` is that number everywhere, `~name` that name's values in one
-    /// dimension, `2*name` twice its values.
+    /// dimension, `2*name` twice its values, of any number.
     pub formula: String,
     /// Shape in the file.
     pub shape: Vec<usize>,
@@ -72,8 +72,11 @@ pub fn write_safetensors_with(path: &Path, entries: &[Entry], stored: Stored, me
         let values = match (formula.strip_prefix('='), formula.strip_prefix('~')) {
             (Some(number), _) => vec![number.parse().unwrap(); count],
             (_, Some(name)) => weight(name, &[count]),
-            _ => match formula.strip_prefix("2*") {
-                Some(name) => weight(name, shape).into_iter().map(|v| 2.0 * v).collect(),
+            _ => match formula.split_once('*') {
+                Some((times, name)) => {
+                    let times: f32 = times.parse().unwrap();
+                    weight(name, shape).into_iter().map(|v| times * v).collect()
+                }
                 None => weight(formula, shape),
             },
         };

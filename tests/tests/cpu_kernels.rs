@@ -4,8 +4,8 @@ use burn::tensor::activation::leaky_relu;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, module};
 use clarifier_kernels::{
-    AttentionBudget, attention, conv2d, dense_block, geglu, group_norm, group_norm_silu, group_stats, linear,
-    linear_geglu, linear_onto,
+    AttentionBudget, attention, conv2d, conv2d_onto, dense_block, geglu, group_norm, group_norm_silu,
+    group_stats, linear, linear_geglu, linear_onto,
 };
 use clarifier_tests::weights::data;
 
@@ -57,9 +57,13 @@ fn check_conv([batch, inputs, outputs, h, w]: [usize; 5], k: usize, x: Tensor<4>
     let bias = made("bias", [outputs]);
     let padding = k / 2;
     let options = ConvOptions::new([1; 2], [padding; 2], [1; 2], 1);
-    let out = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
+    let out = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
     assert_eq!(out.dims(), [batch, outputs, h, w]);
-    let (out, bias) = (values(out), values(bias));
+    // As a view whose rows do not follow each other.
+    let to = made("to", [batch, outputs, w, h]).swap_dims(2, 3);
+    let onto = conv2d_onto(to.clone(), x.clone(), weight.clone(), Some(bias.clone()), options.clone());
+    let alone = values(conv2d_onto(to.clone(), x.clone(), weight.clone(), None, options));
+    let (out, onto, bias, to) = (values(out), values(onto), values(bias), values(to));
     // All places of small ones; of large ones those whose number has nothing to do with any tile.
     let step = (out.len() / 2000).max(1) | 1;
     let places: Vec<usize> = (0..out.len()).step_by(step).chain([out.len() - 1]).collect();
@@ -71,7 +75,15 @@ fn check_conv([batch, inputs, outputs, h, w]: [usize; 5], k: usize, x: Tensor<4>
         })
         .collect();
     let got: Vec<f64> = places.iter().map(|at| out[*at]).collect();
-    assert_near(&format!("{k} × {k}, {batch} × {inputs} → {outputs} at {h} × {w}"), &got, &want, tolerance);
+    let name = format!("{k} × {k}, {batch} × {inputs} → {outputs} at {h} × {w}");
+    assert_near(&name, &got, &want, tolerance);
+    let at = |values: &[f64]| -> Vec<f64> { places.iter().map(|at| values[*at]).collect() };
+    let shortcut: Vec<f64> = at(&to).iter().zip(&want).map(|(to, want)| to + want).collect();
+    assert_near(&format!("{name}, onto"), &at(&onto), &shortcut, tolerance);
+    let channels = places.iter().map(|at| at / (h * w) % outputs);
+    let unbiased: Vec<f64> =
+        shortcut.iter().zip(channels).map(|(sum, channel)| sum - bias[channel]).collect();
+    assert_near(&format!("{name}, onto alone"), &at(&alone), &unbiased, tolerance);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use clarifier_kernels::{
-    AttentionBudget, GroupStats, Tiles, attention, conv2d, force_matrix_units, geglu, group_norm,
-    group_norm_silu, group_stats, layer_norm, linear, linear_geglu, linear_onto, refuse_subgroups,
+    AttentionBudget, GroupStats, Tiles, attention, conv2d, conv2d_onto, force_matrix_units, geglu,
+    group_norm, group_norm_silu, group_stats, layer_norm, linear, linear_geglu, linear_onto,
+    refuse_subgroups,
 };
 use clarifier_tests::weights::data;
 
@@ -91,6 +92,8 @@ fn convolutions_on_the_gpu_are_those_of_the_cpu() {
         let options = ConvOptions::new_with_padding([stride; 2], [(before, after); 2], [1; 2], 1);
         let want = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
         let unbiased = conv2d(x.clone(), weight.clone(), None, options.clone());
+        let to = made("to", want.dims());
+        let onto = to.clone() + want.clone();
         // As views whose rows do not follow each other.
         let turned = x.clone().swap_dims(2, 3).mul_scalar(1.0).swap_dims(2, 3);
         each(|which, dtype, tolerance| {
@@ -102,6 +105,10 @@ fn convolutions_on_the_gpu_are_those_of_the_cpu() {
                 let got = conv2d(x, weight.clone(), None, options.clone());
                 assert_near(&format!("{name}, unbiased"), got.cast(FloatDType::F32), &unbiased, tolerance);
             }
+            // In registers what is added to is rounded to f16 before.
+            let (to, x) = (there(&to, dtype), there(&x, dtype));
+            let got = conv2d_onto(to, x, weight, Some(bias), options.clone());
+            assert_near(&format!("{name}, onto"), got.cast(FloatDType::F32), &onto, 2.0 * tolerance);
         });
     }
 }

@@ -33,7 +33,7 @@ fn settings() -> Settings {
     }
 }
 
-fn picture(size: Size, channels: Channels) -> Raster {
+pub fn picture(size: Size, channels: Channels) -> Raster {
     let mut raster = Raster::new(&StoreKind::Memory, size, channels, Depth::Eight).unwrap();
     let data = (0..size.area() * channels.count() as u64).map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5);
     raster.write(0, 0, &Planes::new(size, channels.count(), data.collect())).unwrap();

@@ -1,6 +1,7 @@
 //! All tests that need a model, in one program: each links the whole engine.
 
 mod adapters;
+mod batches;
 mod cpu_kernels;
 mod crash_folder;
 mod features;

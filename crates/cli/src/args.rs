@@ -165,6 +165,14 @@ fn upscale() -> Command {
                 .default_value("auto"),
         )
         .arg(option("memory-limit", "SIZE", "Plan for at most this much memory, e.g. 8G"))
+        .arg(
+            option(
+                "tile-batch",
+                "N",
+                "Tiles to compute at once where there is memory for them [default: 4 on a GPU with memory of its own, else 1]",
+            )
+            .value_parser(value_parser!(u64).range(1..=64)),
+        )
         .arg(file(
             "noise",
             "FILE",

@@ -48,6 +48,8 @@ pub struct Request {
     pub device: DeviceChoice,
     pub precision: Precision,
     pub memory_limit: Option<u64>,
+    /// How many tiles may be computed at once.
+    pub tile_batch: Option<usize>,
     pub noise: Option<PathBuf>,
     pub mask: Option<PathBuf>,
     pub region: Option<Rect>,
@@ -169,6 +171,7 @@ impl Request {
                 _ => parsed("precision").parse()?,
             },
             memory_limit: text("memory-limit").map(bytes).transpose()?,
+            tile_batch: matches.get_one::<u64>("tile-batch").map(|tiles| *tiles as usize),
             noise,
             mask,
             region,

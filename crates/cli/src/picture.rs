@@ -73,6 +73,7 @@ impl One<'_> {
         let (settings, plan) = place.agree(planning.plan(models, picture.size()))?;
         if let Some(diffusion) = &mut models.diffusion {
             diffusion.hint_budget = plan.hints;
+            diffusion.tile_batch = plan.tile_batch;
         }
         if request.dry_run {
             return planning.show(&plan, &item.input.path, &target.path);

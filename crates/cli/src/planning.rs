@@ -27,18 +27,24 @@ pub struct Planning<'a> {
 }
 
 impl Planning<'_> {
-    /// The plan for a picture of this size, with smaller tiles of what needs most if the memory limit asks
-    /// for them; before that, nothing is kept that can be computed again.
+    /// The plan for a picture of this size, with smaller tiles of what needs most if the memory limit or a GPU's memory asks
+    /// for them; before that, tiles are computed one by one, and nothing is kept that can be computed again.
     pub fn plan(&self, models: &Models, input: Size) -> Result<(Settings, Plan)> {
         let mut settings = self.request.settings.settled(self.machine.asked);
         let mut machine = self.machine.clone();
+        machine.tile_batch = self.request.tile_batch.unwrap_or(machine.tile_batch);
         loop {
             let plan = Plan::on(&machine, &models.enlarger, self.diffusion, input, &settings);
             let on_disk = self.request.copies_on_disk(plan.scratch);
             let plan = if on_disk { plan.on_disk() } else { plan };
-            let Some(limit) = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit) else {
+            let limit = self.request.memory_limit.filter(|limit| plan.peak_memory > *limit);
+            if limit.is_none() && machine.room().is_none_or(|room| plan.device_memory <= room) {
                 return Ok((settings, plan));
-            };
+            }
+            if plan.peak == Peak::Diffusion && machine.tile_batch > 1 {
+                machine.tile_batch = plan.tile_batch.min(machine.tile_batch - 1);
+                continue;
+            }
             if plan.hints > 0 && plan.peak == Peak::Diffusion {
                 machine.hint_budget = 0;
                 continue;
@@ -46,6 +52,8 @@ impl Planning<'_> {
             let before = settings.clone();
             shrink(&mut settings, plan.peak);
             if settings == before {
+                // A driver may have more than it says, by way of the machine's memory.
+                let Some(limit) = limit else { return Ok((settings, plan)) };
                 bail!(
                     "--memory-limit: this needs about {} MB even with the smallest tiles, and the limit is {} MB",
                     plan.peak_memory / 1_000_000,
@@ -91,7 +99,11 @@ impl Planning<'_> {
                         more => format!(" of {more} evaluations"),
                     };
                     let (tiles, (width, height)) = (stage.diffusion_tiles, stage.tile);
-                    println!(", {steps} steps{evaluations} × {tiles} tiles of {width} × {height} latents");
+                    print!(", {steps} steps{evaluations} × {tiles} tiles of {width} × {height} latents");
+                    match plan.tile_batch.min(tiles) {
+                        1 => println!(),
+                        several => println!(", {several} at once"),
+                    }
                 }
             }
         }

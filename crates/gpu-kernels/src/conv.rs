@@ -9,7 +9,7 @@ use burn_cubecl::cubecl::prelude::*;
 use crate::Gpu;
 use crate::conv_any::{any, made};
 use crate::grid::{UNITS, workgroups};
-use crate::product::{Bias, LANES, Right, Sizes, Then, product};
+use crate::product::{Bias, LANES, Right, Sizes, Then, product, product_then};
 use crate::tiled::{Source, Window, tiled};
 use crate::tiles::Tiles;
 
@@ -37,25 +37,62 @@ pub fn conv2d(
     }
     match (rows, columns) {
         (1, 1) if plain && stride == 1 && across == 1 && options.padding == [(0, 0); 2] => {
-            Some(point(x, weight, bias))
+            Some(point(x, weight, bias, Then::Nothing))
         }
-        (3, 3) if plain && stride == across => three(x, weight, bias, options),
+        (3, 3) if plain && stride == across => three(x, weight, bias, options, Then::Nothing),
         _ => any(&x.contiguous(), &weight.contiguous(), bias.as_ref(), options),
     }
 }
 
+/// `to` plus [`conv2d`] of `x`, for kernels of 1 × 1 and 3 × 3 that keep the size, where tiles are shared. In registers another pass over
+/// memory is a small part, and each value's shortcut would be a copy of its code in the shader.
+pub fn conv2d_onto(
+    to: &Tensor<4>,
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+    options: &ConvOptions<2>,
+) -> Option<Tensor<4>> {
+    let ([batch, _, h, w], [outputs, _, rows, columns]) = (x.dims(), weight.dims());
+    let plain = options.stride == [1; 2] && options.dilation == [1; 2] && options.groups == 1;
+    if x.dtype() != weight.dtype() || !plain || to.dims() != [batch, outputs, h, w] {
+        return None;
+    }
+    let x = Gpu::of(x)?;
+    // Asked before any operand is copied.
+    if Tiles::of(&x.0.client) == Tiles::Registers {
+        return None;
+    }
+    #[cfg(not(target_family = "wasm"))]
+    if crate::matrix_units::multiply(&x) {
+        return None;
+    }
+    let dtype = x.0.dtype;
+    let (weight, bias, to) = (Gpu::of(weight)?, Gpu::optional(bias, dtype)?, Gpu::optional(Some(to), dtype)?);
+    let then = Then::Onto(to.as_ref()?);
+    match (rows, columns) {
+        (1, 1) if options.padding == [(0, 0); 2] => Some(point(x, weight, bias, then)),
+        (3, 3) if options.padding == [(1, 1); 2] => three(x, weight, bias, options, then),
+        _ => None,
+    }
+}
+
 /// 1 × 1.
-fn point(x: Gpu, weight: Gpu, bias: Option<Gpu>) -> Tensor<4> {
+fn point(x: Gpu, weight: Gpu, bias: Option<Gpu>, then: Then) -> Tensor<4> {
     let (x, weight) = (x.contiguous(), weight.contiguous());
     let [batch, inputs, h, w] = x.dims();
     let [outputs, ..] = weight.dims::<4>();
     let sizes = Sizes { batch, m: outputs, n: h * w, k: inputs, left: 0, right: inputs * h * w };
-    let out = product(&weight, &x, Right::Rows, bias.as_ref(), Bias::Rows, sizes);
+    let bias = bias.as_ref();
+    let out = match then {
+        Then::Nothing => product(&weight, &x, Right::Rows, bias, Bias::Rows, sizes),
+        _ => product_then(then, &weight, &x, Right::Rows, bias, Bias::Rows, sizes),
+    };
     out.tensor::<3>().reshape([batch, outputs, h, w])
 }
 
 /// 3 × 3.
-fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Option<Tensor<4>> {
+fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>, then: Then) -> Option<Tensor<4>> {
     let (x, weight) = (x.contiguous(), weight.contiguous());
     let [batch, inputs, h, w] = x.dims();
     let [outputs, ..] = weight.dims::<4>();
@@ -94,7 +131,7 @@ fn three(x: Gpu, weight: Gpu, bias: Option<Gpu>, options: &ConvOptions<2>) -> Op
                 );
             }
         }
-        None => tiled(&weight, &x, bias, &out, along, Source::Windows, Then::Nothing, sizes, window),
+        None => tiled(&weight, &x, bias, &out, along, Source::Windows, then, sizes, window),
     }
     Some(out.tensor())
 }

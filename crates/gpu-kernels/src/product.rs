@@ -72,11 +72,11 @@ pub(crate) fn width(length: usize) -> usize {
 /// `left · right + bias`: left is `[batch, m, k]`, or `[m, k]` for all; the result is `[batch, m, n]`.
 pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: Bias, sizes: Sizes) -> Gpu {
     let Sizes { batch, m, n, k, .. } = sizes;
-    let out = left.empty([batch, m, n]);
     let client = &left.0.client;
-    let (along, bias) = bias.map_or((Bias::None, left), |bias| (along, bias));
     match Tiles::of(client) {
         Tiles::Registers => {
+            let out = left.empty([batch, m, n]);
+            let (along, bias) = bias.map_or((Bias::None, left), |bias| (along, bias));
             let rows = if m <= FEW_ROWS * 2 { FEW_ROWS } else { ROWS };
             let of_right = if lies == Right::Columns { width(k) } else { width(n) };
             let tiles = batch * m.div_ceil(rows) * n.div_ceil(LANES * COLUMNS);
@@ -103,16 +103,10 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
                     left.element(),
                 );
             }
+            out
         }
-        Tiles::Shared => {
-            let source = match lies {
-                Right::Columns => Source::Columns,
-                Right::Rows => Source::Rows,
-            };
-            tiled(left, right, bias, &out, along, source, Then::Nothing, sizes, Window::NONE);
-        }
+        Tiles::Shared => product_then(Then::Nothing, left, right, lies, bias, along, sizes),
     }
-    out
 }
 
 /// What is done with a product before it is stored.
@@ -120,17 +114,29 @@ pub fn product(left: &Gpu, right: &Gpu, lies: Right, bias: Option<&Gpu>, along: 
 pub enum Then<'a> {
     /// Nothing.
     Nothing,
-    /// The first half of its columns times GELU of the second: right is `[2 · n, k]`, and so long is the bias.
+    /// The first half of its columns times GELU of the second: right is `[2 · n, k]`, and so long is the bias, which is for columns.
     Geglu,
     /// It is added to this, of the result's shape, row by row.
     Onto(&'a Gpu),
 }
 
-/// A product of columns, and `then` that, in shared tiles whatever the adapter is.
-pub fn product_then(then: Then, left: &Gpu, right: &Gpu, bias: Option<&Gpu>, sizes: Sizes) -> Gpu {
+/// [`product`], and `then` that, in shared tiles whatever the adapter is.
+pub fn product_then(
+    then: Then,
+    left: &Gpu,
+    right: &Gpu,
+    lies: Right,
+    bias: Option<&Gpu>,
+    along: Bias,
+    sizes: Sizes,
+) -> Gpu {
     let out = left.empty([sizes.batch, sizes.m, sizes.n]);
-    let (along, bias) = bias.map_or((Bias::None, left), |bias| (Bias::Columns, bias));
-    tiled(left, right, bias, &out, along, Source::Columns, then, sizes, Window::NONE);
+    let (along, bias) = bias.map_or((Bias::None, left), |bias| (along, bias));
+    let source = match lies {
+        Right::Columns => Source::Columns,
+        Right::Rows => Source::Rows,
+    };
+    tiled(left, right, bias, &out, along, source, then, sizes, Window::NONE);
     out
 }
 

@@ -31,15 +31,51 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let [_, _, rows, columns] = weight.dims();
-    let plain = options.stride == [1; 2] && options.dilation == [1; 2] && options.groups == 1;
-    let done = match (plain, rows, columns) {
-        (true, 3, 3) if options.padding == [(1, 1); 2] => same(&x, &weight, bias.as_ref()),
-        (true, 1, 1) if options.padding == [(0, 0); 2] => point(&x, &weight, bias.as_ref()),
-        _ => None,
-    };
+    let done = on_host(&x, &weight, bias.as_ref(), &options, None);
     let done = done.or_else(|| gpu::conv::conv2d(&x, &weight, bias.as_ref(), &options));
     done.unwrap_or_else(|| of_flex(x, weight, bias, options))
+}
+
+/// `to` plus [`conv2d`] of `x`: the shortcut around a residual block.
+///
+/// On the CPU, and on GPUs whose tiles are in shared memory, the sums begin with `to`, or end with it, in place of another pass over
+/// memory.
+///
+/// # Shapes
+/// As [`conv2d`]'s; `to` has the output's.
+///
+/// # Panics
+/// Likewise.
+pub fn conv2d_onto(
+    to: Tensor<4>,
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let done = on_host(&x, &weight, bias.as_ref(), &options, Some(&to));
+    let done = done.or_else(|| gpu::conv::conv2d_onto(&to, &x, &weight, bias.as_ref(), &options));
+    done.unwrap_or_else(|| to + conv2d(x, weight, bias, options))
+}
+
+/// Ours on the CPU, for kernels that keep the size.
+fn on_host(
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+    options: &ConvOptions<2>,
+    onto: Option<&Tensor<4>>,
+) -> Option<Tensor<4>> {
+    let ([batch, _, h, w], [outputs, _, rows, columns]) = (x.dims(), weight.dims());
+    let plain = options.stride == [1; 2] && options.dilation == [1; 2] && options.groups == 1;
+    if !plain || onto.is_some_and(|to| to.dims() != [batch, outputs, h, w]) {
+        return None;
+    }
+    match (rows, columns) {
+        (3, 3) if options.padding == [(1, 1); 2] => same(x, weight, bias, onto),
+        (1, 1) if options.padding == [(0, 0); 2] => point(x, weight, bias, onto),
+        _ => None,
+    }
 }
 
 /// burn's on the CPU, and not by way of [`burn::tensor::module`], which would bring burn's kernels for GPUs too.
@@ -100,7 +136,12 @@ fn dense(x: &Tensor<4>, convs: &[(Tensor<4>, Tensor<1>)], slope: f32, scale: f32
 }
 
 /// 3 × 3 with a padding of one.
-fn same(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> Option<Tensor<4>> {
+fn same(
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+    onto: Option<&Tensor<4>>,
+) -> Option<Tensor<4>> {
     let [batch, inputs, h, w] = x.dims();
     let outputs = weight.dims()[0];
     let (from, weights) = (Host::of(x)?, Host::of(weight)?);
@@ -108,13 +149,21 @@ fn same(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> Option<T
         bias.map_or_else(|| Some(vec![0.0; outputs]), |b| Some(Host::of(b)?.contiguous().into_owned()))?;
     let mut out = vec![0.0; batch * outputs * h * w];
     let (from, weights) = (from.contiguous(), weights.contiguous());
-    let filters = Filters { weight: &weights, bias: &bias, inputs, outputs, after: After::Nothing };
+    let onto = onto.map_or(Some(None), |to| Some(Some(Host::of(to)?)))?;
+    let onto = onto.as_ref().map(Host::contiguous);
+    let after = onto.as_ref().map_or(After::Nothing, |to| After::Residual { scale: 1.0, to });
+    let filters = Filters { weight: &weights, bias: &bias, inputs, outputs, after };
     conv3x3(Conv3x3 { x: &from, filters, batch, h, w }, &mut out);
     Some(tensor(out, [batch, outputs, h, w], &x.device()))
 }
 
 /// 1 × 1.
-fn point(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> Option<Tensor<4>> {
+fn point(
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+    onto: Option<&Tensor<4>>,
+) -> Option<Tensor<4>> {
     let [batch, inputs, h, w] = x.dims();
     let outputs = weight.dims()[0];
     let (from, weights) = (Host::of(x)?, Host::of(weight)?);
@@ -125,8 +174,11 @@ fn point(x: &Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>) -> Option<
     let bias = bias.map_or(Some(Vec::new()), |b| Some(Host::of(b)?.contiguous().into_owned()))?;
     let [output, input, ..] = weights.strides::<4>();
     let weights = Matrix { values: weights.values(), strides: [output, input] };
-    let start = if bias.is_empty() { Bias::None } else { Bias::Rows(&bias) };
-    let mut out = vec![0.0; batch * outputs * h * w];
+    let (start, mut out) = match onto {
+        Some(to) => (Bias::OntoRows(&bias), Host::of(to)?.contiguous().into_owned()),
+        None if bias.is_empty() => (Bias::None, vec![0.0; batch * outputs * h * w]),
+        None => (Bias::Rows(&bias), vec![0.0; batch * outputs * h * w]),
+    };
     for (i, out) in out.chunks_exact_mut(outputs * h * w).enumerate() {
         let pixels = Matrix { values: &from.values()[i * picture..], strides: [column, channel] };
         matmul(weights, pixels, inputs, start, h * w, out);

@@ -17,7 +17,7 @@ pub use clarifier_gpu_kernels::Tiles;
 #[cfg(not(target_family = "wasm"))]
 pub use clarifier_gpu_kernels::matrix_units::force as force_matrix_units;
 pub use clarifier_gpu_kernels::subgroups::{allow as allow_subgroups, refuse as refuse_subgroups};
-pub use conv::{conv2d, dense_block};
+pub use conv::{conv2d, conv2d_onto, dense_block};
 pub use cpu::peak_flops;
 pub use linear::{linear, linear_geglu, linear_onto};
 pub use norm::{GroupStats, group_norm, group_norm_silu, group_stats, layer_norm};

@@ -8,11 +8,14 @@ use crate::activation::geglu;
 use crate::cpu::matmul::{After, Bias, Matrix, matmul_then};
 use crate::cpu::{Host, tensor};
 
-/// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering.
+/// Fewer rows than these are burn's: there each weight is used too seldom to be worth reordering, and shared tiles are mostly empty. A
+/// batch of sequences is ours however short they are, so that what else is in it changes no value.
 const FEWEST_ROWS: usize = 16;
 
-/// Fewer rows than these are burn's on a GPU with shared tiles.
-const FEWEST_TILED: usize = 8;
+/// Whether burn's are better for `x` of these sizes.
+fn is_few<const D: usize>(dims: [usize; D]) -> bool {
+    D < 3 && dims[..D - 1].iter().product::<usize>() < FEWEST_ROWS
+}
 
 /// `x · weight + bias`.
 ///
@@ -91,8 +94,7 @@ fn on_gpu<const D: usize>(
     if epilogue && tiles == Tiles::Registers {
         return None;
     }
-    // A tile of 64 rows is mostly empty then, and burn has a kernel for vectors.
-    if rows < FEWEST_TILED && tiles == Tiles::Shared {
+    if is_few(dims) && tiles == Tiles::Shared {
         return None;
     }
     #[cfg(not(target_family = "wasm"))]
@@ -104,12 +106,15 @@ fn on_gpu<const D: usize>(
     let (x, columns) = (x.contiguous(), Gpu::of(&weight.clone().transpose())?.contiguous());
     dims[D - 1] = after.width(outputs);
     let sizes = Sizes { batch: 1, m: rows, n: dims[D - 1], k: inputs, left: 0, right: 0 };
-    let out = match (after, &onto) {
-        (After::Nothing, None) => {
-            product(&x, &columns, Right::Columns, bias.as_ref(), gpu::product::Bias::Columns, sizes)
-        }
-        (After::Nothing, Some(to)) => product_then(Then::Onto(to), &x, &columns, bias.as_ref(), sizes),
-        (After::Geglu, _) => product_then(Then::Geglu, &x, &columns, bias.as_ref(), sizes),
+    let (lies, along, bias) = (Right::Columns, gpu::product::Bias::Columns, bias.as_ref());
+    let then = match (after, &onto) {
+        (After::Nothing, None) => None,
+        (After::Nothing, Some(to)) => Some(Then::Onto(to)),
+        (After::Geglu, _) => Some(Then::Geglu),
+    };
+    let out = match then {
+        None => product(&x, &columns, lies, bias, along, sizes),
+        Some(then) => product_then(then, &x, &columns, lies, bias, along, sizes),
     };
     Some(out.tensor::<3>().reshape(dims))
 }
@@ -124,7 +129,7 @@ fn on_host<const D: usize>(
     let [inputs, outputs] = weight.dims();
     let mut dims = x.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
-    if D < 2 || rows < FEWEST_ROWS {
+    if D < 2 || is_few(dims) {
         return None;
     }
     let (from, weights) = (Host::of(x)?, Host::of(weight)?);

@@ -39,23 +39,27 @@ impl ResnetBlock {
         }
     }
 
-    /// What `time: [1, time_embed_dim]`, after its SiLU, adds to the channels: `[1, outputs, 1, 1]`.
-    pub fn shift(&self, time: &Tensor<2>) -> Tensor<4> {
+    /// What `time: [1, time_embed_dim]`, after its SiLU, adds to the channels between the convolutions, with what the first adds to
+    /// them: `[outputs]`.
+    pub fn shift(&self, time: &Tensor<2>) -> Tensor<1> {
         let projection = self.time_emb_proj.as_ref().expect("a block of UNet or ControlNet");
-        projection.forward(time.clone()).unsqueeze_dims::<4>(&[2, 3])
+        let bias = self.conv1.bias();
+        projection.forward(time.clone()).reshape(bias.dims()) + bias
     }
 
     /// `x: [b, inputs, h, w]`, `shift`: what [`Self::shift`] gave → `[b, outputs, h, w]`.
-    pub fn forward(&self, x: Tensor<4>, shift: Option<&Tensor<4>>, norms: &mut Norms) -> Tensor<4> {
-        let mut h = self.conv1.forward(self.norm1.forward_silu(x.clone(), norms));
-        if let Some(shift) = shift {
-            h = h + shift.clone();
-        }
-        let h = self.conv2.forward(self.norm2.forward_silu(h, norms));
-        match &self.conv_shortcut {
-            Some(shortcut) => shortcut.forward(x) + h,
-            None => x + h,
-        }
+    pub fn forward(&self, x: Tensor<4>, shift: Option<&Tensor<1>>, norms: &mut Norms) -> Tensor<4> {
+        let h = self.norm1.forward_silu(x.clone(), norms);
+        let h = match shift {
+            Some(shift) => self.conv1.forward_biased(h, shift.clone()),
+            None => self.conv1.forward(h),
+        };
+        let h = self.norm2.forward_silu(h, norms);
+        let to = match &self.conv_shortcut {
+            Some(shortcut) => shortcut.forward(x),
+            None => x,
+        };
+        self.conv2.forward_onto(to, h)
     }
 }
 

@@ -31,7 +31,7 @@ impl Residuals {
         }
     }
 
-    /// For a batch twice as large, whose first half gets none.
+    /// For a batch twice as large, whose first half gets none: that under the negative prompt.
     pub fn after_nothing(self) -> Self {
         let double = |r: Tensor<4>| Tensor::cat(vec![r.zeros_like(), r], 0);
         Self { down: self.down.into_iter().map(double).collect(), mid: double(self.mid) }

@@ -160,7 +160,7 @@ impl DownPath {
     }
 
     /// What [`Self::embed_time`] adds in each residual block, in order.
-    pub fn shifts<'a>(&'a self, time: &'a Tensor<2>) -> impl Iterator<Item = Tensor<4>> + 'a {
+    pub fn shifts<'a>(&'a self, time: &'a Tensor<2>) -> impl Iterator<Item = Tensor<1>> + 'a {
         let down = self.down_blocks.iter().flat_map(|block| &block.resnets);
         down.chain(&self.mid_block.resnets).map(|resnet| resnet.shift(time))
     }

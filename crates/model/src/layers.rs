@@ -58,12 +58,28 @@ impl Conv2d {
 
     /// Weight and bias, for kernels that take several convolutions at once.
     pub fn parts(&self) -> (Tensor<4>, Tensor<1>) {
-        (self.weight.tensor(), self.bias.clone())
+        (self.weight.tensor(), self.bias())
+    }
+
+    /// `[outputs]`.
+    pub fn bias(&self) -> Tensor<1> {
+        self.bias.clone()
     }
 
     /// `[batch, inputs, h, w]` → `[batch, outputs, h', w']`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        clarifier_kernels::conv2d(x, self.weight.tensor(), Some(self.bias.clone()), self.options.clone())
+        self.forward_biased(x, self.bias())
+    }
+
+    /// [`Self::forward`] with `bias: [outputs]` in the place of its own.
+    pub fn forward_biased(&self, x: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+        clarifier_kernels::conv2d(x, self.weight.tensor(), Some(bias), self.options.clone())
+    }
+
+    /// `to` plus [`Self::forward`] of `x`.
+    pub fn forward_onto(&self, to: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
+        let bias = Some(self.bias());
+        clarifier_kernels::conv2d_onto(to, x, self.weight.tensor(), bias, self.options.clone())
     }
 }
 

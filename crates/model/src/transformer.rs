@@ -129,6 +129,6 @@ impl Transformer2d {
         for block in &self.transformer_blocks {
             tokens = block.forward(tokens, given.prompt());
         }
-        self.proj_out.forward(tokens.swap_dims(1, 2).reshape([b, c, h, w])) + x
+        self.proj_out.forward_onto(x, tokens.swap_dims(1, 2).reshape([b, c, h, w]))
     }
 }

@@ -9,7 +9,7 @@ use crate::controlnet::Residuals;
 use crate::down_path::{DownOutput, DownPath, resnet_config};
 use crate::layers::{Conv2d, GroupNorm, Kernel, Norms};
 use crate::loader::{LoadError, Scope, Weights};
-use crate::shared::{Given, PromptKeys, TimeShifts};
+use crate::shared::{Given, PromptKeys, TimeShifts, apart, together};
 use crate::transformer::Transformer2d;
 
 /// Residual blocks over the input and a skip each, with transformers, then a doubling.
@@ -28,6 +28,30 @@ pub struct InnerFeatures {
     x: Tensor<4>,
     /// For its skips, that of `conv_in` first.
     control: Vec<Tensor<4>>,
+}
+
+impl InnerFeatures {
+    /// Those of a batch of tiles, of those of each.
+    pub fn together(tiles: &[&Self]) -> Self {
+        let of = |part: &dyn Fn(&Self) -> &Tensor<4>| {
+            together(&tiles.iter().map(|tile| part(tile)).collect::<Vec<_>>())
+        };
+        let controls = tiles.first().map_or(0, |tile| tile.control.len());
+        Self {
+            x: of(&|tile| &tile.x),
+            control: (0..controls).map(|i| of(&|tile| &tile.control[i])).collect(),
+        }
+    }
+
+    /// Those of each tile of a batch of so many.
+    pub fn apart(self, tiles: usize) -> Vec<Self> {
+        if tiles == 1 {
+            return vec![self];
+        }
+        let mut controls: Vec<_> = self.control.iter().map(|batch| apart(batch, tiles).into_iter()).collect();
+        let of = |x| Self { x, control: controls.iter_mut().filter_map(Iterator::next).collect() };
+        apart(&self.x, tiles).into_iter().map(of).collect()
+    }
 }
 
 /// The noise predictor.

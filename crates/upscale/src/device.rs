@@ -6,6 +6,7 @@ use clarifier_kernels::AttentionBudget;
 use clarifier_model::weight::Packing;
 use serde::{Deserialize, Serialize};
 
+use crate::device_memory;
 use crate::known_bad::{self, Instead};
 
 /// A GPU with memory of its own, as [`AdapterInfo::kind`] says.
@@ -101,6 +102,9 @@ pub struct AdapterInfo {
     pub workgroup_memory: u32,
     /// Whether kernels can compute in f16.
     pub shader_f16: bool,
+    /// Bytes of memory that it has, or may have of the machine's, if its driver says so.
+    #[serde(default)]
+    pub memory: Option<u64>,
 }
 
 impl AdapterInfo {
@@ -126,7 +130,13 @@ impl AdapterInfo {
             max_invocations: limits.max_compute_invocations_per_workgroup,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             shader_f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+            memory: device_memory::of(adapter),
         }
+    }
+
+    /// Whether it has memory of its own.
+    pub(crate) fn is_discrete(&self) -> bool {
+        self.kind == DISCRETE
     }
 }
 
@@ -214,7 +224,7 @@ pub async fn choose_among(
     let insisted = choice == DeviceChoice::Gpu;
     // The same GPU is there once through each API.
     let discrete =
-        |adapter: &&AdapterInfo| adapter.kind == DISCRETE && Some(&adapter.api) == real.map(|a| &a.api);
+        |adapter: &&AdapterInfo| adapter.is_discrete() && Some(&adapter.api) == real.map(|a| &a.api);
     let discrete = adapters.iter().filter(discrete).count();
     match (choice, real, adapters.first()) {
         (DeviceChoice::Cpu, ..) => cpu("as asked for", precision),

@@ -12,7 +12,7 @@ use crate::journal::Ledger;
 use crate::shared::Shared;
 use crate::steps::Steps;
 use crate::tiles::StepTiles;
-use crate::transfer::read;
+use crate::transfer::Reading;
 use crate::{Canvas, Conditioning, ControlMode, Diffusion, Error, Observer, Settings, Solver, Team};
 
 /// A canvas to be redrawn, and what it is redrawn under.
@@ -88,65 +88,63 @@ impl Redraw<'_> {
         result
     }
 
-    /// The predicted noise of the tile `rect`, `[4, h, w]`, guided away from the negative prompt: `u + w·(c − u)`.
-    pub(crate) async fn noise(
+    /// Have the noise of tiles of one size predicted, all at once. On a GPU that is queued, so what is asked for next is prepared
+    /// and sent while it computes.
+    pub(crate) async fn begin(
         &self,
         diffusion: &Diffusion,
         canvas: &Canvas,
-        rect: Rect,
-        at: Evaluation,
-    ) -> Result<Vec<f32>, Error> {
+        rects: &[Rect],
+        at: &Evaluation,
+    ) -> Result<Noise, Error> {
         let Self { backend, settings, conditioning, tiles, .. } = self;
         let frame = tiles.frame();
-        let (h, w) = (rect.size.height as usize, rect.size.width as usize);
         let networks = diffusion.denoiser();
-        let place = conditioning.place_of(frame, tiles.numbered(), rect);
-        let x = backend.tensor(frame.crop(canvas, rect), [1, canvas.channels, h, w], diffusion.dtype);
+        let dims = |rect: &Rect| [canvas.channels, rect.size.height as usize, rect.size.width as usize];
+        let [channels, h, w] = rects.first().map_or([0; 3], dims);
+        let places = rects.iter().map(|rect| conditioning.place_of(frame, tiles.numbered(), *rect)).collect();
+        let latents = rects.iter().flat_map(|rect| frame.crop(canvas, *rect)).collect();
+        let x = backend.tensor(latents, [rects.len(), channels, h, w], diffusion.dtype);
         let eps: Tensor<4> = {
             let mut shared = diffusion.shared.borrow_mut();
-            let prompt = shared.prompt(networks, conditioning, (place, at.guided), settings);
+            let prompt = shared.prompts(networks, conditioning, (places, at.guided), settings);
             let time = shared.time(networks, at.t, &x, settings);
             let input = x.clone().repeat_dim(0, at.prompts());
-            let inner = shared.inner(rect).filter(|_| at.reuses);
+            let inner = if at.reuses { shared.inner(rects) } else { None };
             if let Some(inner) = inner {
-                networks.unet.forward_reusing(input, &time.0, &prompt.0, inner)
+                networks.unet.forward_reusing(input, &time.0, &prompt.0, &inner)
             } else {
-                shared.computed.whole += 1;
+                shared.computed.whole += rects.len();
                 let control = match (&time.1, &prompt.1) {
                     (Some(time), Some(prompt)) => {
-                        Some(self.control(diffusion, &mut shared, (rect, x, &at), (time, prompt))?)
+                        Some(self.control(diffusion, &mut shared, (rects, x, at), (time, prompt))?)
                     }
                     _ => None,
                 };
                 if at.is_reused {
                     let (eps, inner) = networks.unet.forward_keeping(input, &time.0, &prompt.0, control);
-                    shared.keep_inner(rect, inner);
+                    shared.keep_inner(rects, inner);
                     eps
                 } else {
                     networks.unet.forward_with(input, &time.0, &prompt.0, control)
                 }
             }
         };
-        let mut values = read(eps).await?;
-        if at.guided {
-            let (negative, positive) = values.split_at(canvas.channels * h * w);
-            let scale = settings.condition_scale as f32;
-            values = negative.iter().zip(positive).map(|(u, c)| u + scale * (c - u)).collect();
-        }
-        Ok(values)
+        let guidance = at.guided.then_some(settings.condition_scale as f32);
+        Ok(Noise { reading: Reading::begin(eps).await, tiles: rects.len(), guidance })
     }
 
-    /// What holds the tile `rect`, whose latents are `x`, to the picture.
+    /// What holds tiles, whose latents are `x`, to the picture.
     fn control(
         &self,
         diffusion: &Diffusion,
         shared: &mut Shared,
-        (rect, x, at): (Rect, Tensor<4>, &Evaluation),
+        (rects, x, at): (&[Rect], Tensor<4>, &Evaluation),
         (time, prompt): (&TimeShifts, &PromptKeys),
     ) -> Result<Residuals, Error> {
         let settings = self.settings;
         let networks = diffusion.denoiser();
-        let read = || {
+        let read = |rect: Rect| {
             let factor = i64::from(diffusion.vae.factor() as u32);
             let (left, top) = self.tiles.frame().corner(rect);
             let pixels = rect.size.times(factor as u32);
@@ -157,13 +155,37 @@ impl Redraw<'_> {
         };
         // Tiles that move do not come again.
         let budget = if settings.tile_jitter { 0 } else { diffusion.hint_budget };
-        let hint = shared.hint(networks, rect, budget, read)?;
+        let hints = rects.iter().map(|rect| shared.hint(networks, *rect, budget, || read(*rect)));
+        let mut hints = hints.collect::<Result<Vec<_>, _>>()?;
         let prompt_only = at.guided && settings.control_mode == ControlMode::Controlnet;
-        let residuals = if prompt_only {
-            networks.controlnet.forward_with(x, hint, time, prompt).after_nothing()
-        } else {
-            networks.controlnet.forward_with(x.repeat_dim(0, at.prompts()), hint, time, prompt)
+        let prompts = if prompt_only { 1 } else { at.prompts() };
+        let hint = match hints.len() {
+            // It is the same for all of the batch.
+            1 => hints.remove(0),
+            _ => Tensor::cat(hints, 0).repeat_dim(0, prompts),
         };
+        let residuals = networks.controlnet.forward_with(x.repeat_dim(0, prompts), hint, time, prompt);
+        let residuals = if prompt_only { residuals.after_nothing() } else { residuals };
         Ok(residuals.scaled(settings.controlnet_scale as f32, settings.controlnet_decay as f32))
+    }
+}
+
+/// The noise of tiles on its way from the device.
+pub(crate) struct Noise {
+    reading: Reading,
+    tiles: usize,
+    /// How far it is guided away from the negative prompt, if that has a say.
+    guidance: Option<f32>,
+}
+
+impl Noise {
+    /// That of each tile, `[4, h, w]`, guided: `u + w·(c − u)`.
+    pub async fn finish(self) -> Result<Vec<Vec<f32>>, Error> {
+        let mut values = self.reading.finish().await?;
+        if let Some(scale) = self.guidance {
+            let (negative, positive) = values.split_at(values.len() / 2);
+            values = negative.iter().zip(positive).map(|(u, c)| u + scale * (c - u)).collect();
+        }
+        Ok(values.chunks_exact(values.len() / self.tiles).map(<[_]>::to_vec).collect())
     }
 }

@@ -46,6 +46,8 @@ pub struct Diffusion {
     pub asked: Asked,
     /// Bytes of tiles' hints that a redraw may keep for later steps: [`KEPT_HINTS`] at first.
     pub hint_budget: u64,
+    /// Tiles of a redraw that are computed at once: 1 at first. A plan says how many there is room for ([`Plan::tile_batch`](crate::Plan::tile_batch)).
+    pub tile_batch: usize,
     /// UNet and ControlNet; none after a load of them that failed.
     pub(crate) denoiser: Option<Box<Denoiser>>,
     pub(crate) other_weights: u64,
@@ -219,6 +221,7 @@ impl Diffusion {
             other_weights,
             asked,
             hint_budget: KEPT_HINTS,
+            tile_batch: 1,
             denoiser: Some(denoiser),
             shared: RefCell::default(),
             paths: paths.clone(),

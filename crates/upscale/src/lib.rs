@@ -9,6 +9,7 @@ mod canvas;
 mod chroma;
 mod demand;
 pub mod device;
+mod device_memory;
 mod diffuse;
 mod diffusion;
 mod enlarge;

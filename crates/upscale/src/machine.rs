@@ -17,6 +17,9 @@ const OTHER_PACKED: u64 = 490_000_000;
 /// Those of the starter set, whose file is in f16; its table of tokens is not.
 const STARTER_WEIGHTS: u64 = 42_700_000;
 
+/// Tiles that a GPU with memory of its own computes at once: the inner levels of one are too small for it.
+const LARGE_BATCH: usize = 4;
+
 /// The device, and what the networks ask of it.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -32,8 +35,12 @@ pub struct Machine {
     pub weights: u64,
     /// How weights that are computed with in f32 are kept.
     pub packing: Packing,
+    /// Bytes of memory that a GPU has, if it is known.
+    pub memory: Option<u64>,
     /// Bytes of tiles' hints that may be kept for later steps.
     pub hint_budget: u64,
+    /// How many tiles may be computed at once, if there is room.
+    pub tile_batch: usize,
     /// What the networks of diffusion ask of it.
     pub demand: Demand,
     /// What they ask for where the settings leave it to them.
@@ -53,7 +60,9 @@ impl Machine {
             max_tensor,
             weights,
             packing: Packing::Exact,
+            memory: None,
             hint_budget: KEPT_HINTS,
+            tile_batch: 1,
             demand: Demand::default(),
             asked: Asked::default(),
         }
@@ -62,6 +71,12 @@ impl Machine {
     /// The same for the starter set in the place of SD 1.5.
     pub fn with_starter(self) -> Self {
         Self { weights: STARTER_WEIGHTS, demand: Demand::starter(), asked: Asked::STARTER, ..self }
+    }
+
+    /// Bytes of a GPU's memory that a run may plan with, if it is known: a tenth is left for what is beside the engine and what
+    /// an estimate misses.
+    pub fn room(&self) -> Option<u64> {
+        self.memory.map(|memory| memory / 10 * 9)
     }
 }
 
@@ -75,12 +90,18 @@ impl From<&Backend> for Machine {
     fn from(backend: &Backend) -> Self {
         let largest = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
         let half = backend.dtype == DType::F16;
+        let gpu = backend.adapter.as_ref().filter(|adapter| !adapter.software);
+        let memory = gpu.and_then(|gpu| gpu.memory);
+        // What has no memory of its own is busy with one tile.
+        let is_large = memory.is_some() && gpu.is_some_and(AdapterInfo::is_discrete);
         Self {
             reason: backend.reason.clone(),
             half,
             weights: usual_weights(half, backend.packing != Packing::Never),
             packing: backend.packing,
+            memory,
             hint_budget: KEPT_HINTS,
+            tile_batch: if is_large { LARGE_BATCH } else { 1 },
             demand: Demand::default(),
             asked: Asked::default(),
             attention: backend.attention,

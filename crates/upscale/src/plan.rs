@@ -24,10 +24,14 @@ pub struct Plan {
     pub weights: u64,
     /// Bytes of tiles' hints that are kept for later steps, at most.
     pub hints: u64,
+    /// Tiles of diffusion that are computed at once, where a stage has so many.
+    pub tile_batch: usize,
     /// In order.
     pub stages: Vec<PlannedStage>,
     /// The most memory that will be in use at once, in bytes, weights and working copies included; an estimate.
     pub peak_memory: u64,
+    /// Of that, without the working copies of the picture: what the device must have.
+    pub device_memory: u64,
     /// What that peak comes from.
     pub peak: Peak,
     /// Bytes of working copies of the picture at once, in memory or on a disk; the result's among them, the input's not.
@@ -155,7 +159,7 @@ impl Plan {
             + u64::from(settings.seamless != Seamless::None)
             + u64::from(settings.chroma_lock > 0.0);
         let mut largest_tensor = (0, Peak::Diffusion);
-        let mut hints = 0;
+        let (mut hints, mut tile_batch) = (0, machine.tile_batch.max(1));
         let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
         let (half, demand) = (machine.half, &machine.demand);
         let planned = stages.iter().map(|stage| {
@@ -188,11 +192,18 @@ impl Plan {
                     true => grid.len() as u64 * grid.tile().area() * demand.reused * value,
                     false => 0,
                 };
-                let unet = canvas + unet + machine.attention.score_bytes + kept + reused;
+                let beside = canvas + machine.attention.score_bytes + kept + reused;
+                let widest = grid.tile().area() * demand.widest * value;
+                let most = |room: Option<u64>, each: u64| room.map_or(u64::MAX, |room| room / each.max(1));
+                let room = machine.room().map(|room| room.saturating_sub(machine.weights + beside));
+                let at_once = most(room, unet).min(most(machine.max_tensor, widest)).max(1);
+                tile_batch = tile_batch.min(at_once as usize);
+                let at_once = at_once.min(machine.tile_batch as u64).min(grid.len() as u64);
+                let unet = beside + at_once * unet;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
                 let vae = canvas + side * side * demand.vae_channels * BYTES_PER_VAE_CHANNEL + bands;
                 let tensors = [
-                    (grid.tile().area() * demand.widest * value, Peak::Diffusion),
+                    (at_once * widest, Peak::Diffusion),
                     (side * side * demand.vae_widest * 4, Peak::Autoencoder),
                 ];
                 largest_tensor =
@@ -242,8 +253,10 @@ impl Plan {
             precision: precision(if half { DType::F16 } else { DType::F32 }, machine.packing).into(),
             weights: if diffusion { machine.weights } else { 0 },
             hints,
+            tile_batch,
             stages: planned,
             peak_memory: memory + scratch,
+            device_memory: memory,
             peak,
             scratch,
             kept: kept.unwrap_or_default(),

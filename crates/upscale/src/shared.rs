@@ -1,6 +1,7 @@
 //! What the tiles of a redraw share, computed once: what the networks make of each prompt and of a step, and of
 //! each tile's hint for all steps.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use crate::{Conditioning, ControlMode, Settings};
 pub const KEPT_HINTS: u64 = 256 << 20;
 /// Prompts of as many places are kept: about 20 MB each.
 const MOST_PROMPTS: usize = 8;
+/// The same of batches of tiles: the usual one, and the last of a step.
+const MOST_BATCHES: usize = 2;
 
 /// Of UNet and ControlNet; the second may not be asked.
 pub(crate) type Both<T> = Arc<(T, Option<T>)>;
@@ -38,6 +41,8 @@ pub struct Computed {
 pub(crate) struct Shared {
     /// By place, and whether with the negative prompt.
     prompts: HashMap<(Option<usize>, bool), Both<PromptKeys>>,
+    /// The same for several tiles at once.
+    batches: HashMap<(Vec<Option<usize>>, bool), Both<PromptKeys>>,
     time: Option<(f32, Both<TimeShifts>)>,
     hints: HashMap<Rect, Tensor<4>>,
     hint_bytes: u64,
@@ -56,8 +61,34 @@ impl Shared {
         *self = Self { computed: self.computed, ..Self::default() };
     }
 
+    /// What the networks make of what guides several tiles at once, by their places.
+    pub fn prompts(
+        &mut self,
+        networks: &Denoiser,
+        conditioning: &Conditioning,
+        (places, guided): (Vec<Option<usize>>, bool),
+        settings: &Settings,
+    ) -> Both<PromptKeys> {
+        if let [place] = places[..] {
+            return self.prompt(networks, conditioning, (place, guided), settings);
+        }
+        let key = (places, guided);
+        if let Some(known) = self.batches.get(&key) {
+            return known.clone();
+        }
+        let each = key.0.iter().map(|place| self.prompt(networks, conditioning, (*place, guided), settings));
+        let each: Vec<_> = each.collect();
+        let unet: Vec<_> = each.iter().map(|both| &both.0).collect();
+        let control: Option<Vec<_>> = each.iter().map(|both| both.1.as_ref()).collect();
+        let both = (PromptKeys::together(&unet), control.map(|control| PromptKeys::together(&control)));
+        if self.batches.len() >= MOST_BATCHES {
+            self.batches.clear();
+        }
+        self.batches.entry(key).or_insert(Arc::new(both)).clone()
+    }
+
     /// What the networks make of what guides the tiles of a place, or of none; of the prompt alone unless `guided`.
-    pub fn prompt(
+    fn prompt(
         &mut self,
         networks: &Denoiser,
         conditioning: &Conditioning,
@@ -104,14 +135,18 @@ impl Shared {
         both
     }
 
-    /// What the inner levels made of the tile `rect` the last time that it was kept.
-    pub fn inner(&self, rect: Rect) -> Option<&InnerFeatures> {
-        self.inner.get(&rect)
+    /// What the inner levels made of these tiles the last time that it was kept; none if it was not of one of them.
+    pub fn inner(&self, rects: &[Rect]) -> Option<Cow<'_, InnerFeatures>> {
+        let tiles: Option<Vec<_>> = rects.iter().map(|rect| self.inner.get(rect)).collect();
+        Some(match tiles?[..] {
+            [one] => Cow::Borrowed(one),
+            ref several => Cow::Owned(InnerFeatures::together(several)),
+        })
     }
 
     /// Keep that.
-    pub fn keep_inner(&mut self, rect: Rect, features: InnerFeatures) {
-        self.inner.insert(rect, features);
+    pub fn keep_inner(&mut self, rects: &[Rect], features: InnerFeatures) {
+        self.inner.extend(rects.iter().copied().zip(features.apart(rects.len())));
     }
 
     /// What the ControlNet makes of the hint of the tile `rect`, which `read` gives. It is kept if there is

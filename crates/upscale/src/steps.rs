@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use burn::tensor::DType;
 use clarifier_tile::{Rect, Size, TileWeights, Window};
 
-use crate::diffuse::Evaluation;
+use crate::diffuse::{Evaluation, Noise};
 use crate::event::{tell, tell_step};
 use crate::journal::Ledger;
 use crate::preview::StepPreview;
@@ -34,6 +34,10 @@ pub(crate) struct Steps<'a> {
     total: usize,
     /// Whether the ledger has the canvas as it was before the current step.
     is_kept: bool,
+    /// How many tiles are computed at once.
+    batch: usize,
+    /// The places of the next tiles, and their noise, which a GPU is at while that of the ones before is added.
+    ahead: Option<(Vec<usize>, Noise)>,
 }
 
 /// A step at work.
@@ -44,14 +48,28 @@ struct Step {
     noise: BTreeMap<usize, Vec<f32>>,
     /// The sum over tiles.
     sum: Canvas,
-    /// What each process computes, round by round, and how many rounds the ledger has.
+    /// What each process computes, and how many places it does in a round.
     todo: Vec<Vec<usize>>,
-    kept_rounds: usize,
+    batch: usize,
+    /// How many rounds the ledger has.
+    kept: usize,
     /// The first tile whose noise overflowed in f16: it and all after it are computed in f32, all before it in f16, so
     /// that it does not depend on who was faster.
     cut: Option<usize>,
     /// Own tiles computed in f16.
     halves: Vec<usize>,
+}
+
+impl Step {
+    /// The places that `rank` computes in a round.
+    fn group(&self, rank: usize, round: usize) -> &[usize] {
+        self.todo[rank].chunks(self.batch).nth(round).unwrap_or_default()
+    }
+
+    /// How many of a process's places there are before a round.
+    fn before(&self, rank: usize, round: usize) -> usize {
+        (self.batch * round).min(self.todo[rank].len())
+    }
 }
 
 impl<'a> Steps<'a> {
@@ -68,6 +86,7 @@ impl<'a> Steps<'a> {
         let split = Split::new(redraw.tiles, needed, canvas.channels, team);
         let bands = split.bands().into_iter().map(|band| (band, solver.on(band))).collect();
         let total = split.counts().iter().sum();
+        let batch = diffusion.tile_batch.max(1);
         Self {
             redraw,
             team,
@@ -81,11 +100,18 @@ impl<'a> Steps<'a> {
             done: 0,
             total,
             is_kept: false,
+            batch,
+            ahead: None,
         }
     }
 
     /// All steps that an interrupted run has not done. At the end every process has the whole canvas.
     pub async fn run(mut self, needed: &[Rect], observe: Observer<'_>) -> Result<(), Error> {
+        // Rounds are of the same length for all.
+        let batches = self.team.share(Ok((self.batch as u64).to_le_bytes().to_vec()))?;
+        let batches =
+            batches.iter().filter_map(|said| said.first_chunk()).map(|said| u64::from_le_bytes(*said));
+        self.batch = batches.min().unwrap_or(1) as usize;
         let (first, mut begun) = self.resume()?;
         for (index, part) in needed.iter().enumerate().skip(first) {
             let mut step = self.begin(index, std::mem::take(&mut begun));
@@ -110,18 +136,18 @@ impl<'a> Steps<'a> {
         let mine = self.split.mine(index);
         begun.retain(|place, _| mine.contains(place));
         let sum = Canvas::zeros(self.redraw.tiles.frame().area(), self.canvas.channels);
-        Step { index, noise: begun, sum, todo, kept_rounds: 0, cut: None, halves: Vec::new() }
+        Step { index, noise: begun, sum, todo, batch: self.batch, kept: 0, cut: None, halves: Vec::new() }
     }
 
-    /// Compute the tiles of a step, each process its own, in rounds of one for each.
+    /// Compute the tiles of a step, each process its own, in rounds of as many for each as are computed at once.
     async fn tiles(&mut self, step: &mut Step, steps: usize, observe: Observer<'_>) -> Result<(), Error> {
-        let rounds = step.todo.iter().map(Vec::len).max().unwrap_or_default();
+        let rounds = step.todo.iter().map(|todo| todo.len().div_ceil(self.batch)).max().unwrap_or_default();
         let known: Vec<_> = step.noise.keys().copied().collect();
         let mut known = known.into_iter().peekable();
         let (mut round, mut changed) = (0, false);
         while round < rounds || changed {
-            let place = step.todo[self.team.rank()].get(round).copied();
-            let overflowed = self.round(step, place, observe).await;
+            let group = step.group(self.team.rank(), round).to_vec();
+            let overflowed = self.round(step, round, observe).await;
             let overflowed = overflowed.map(|place| place.map_or(0, |p| p as u64 + 1).to_le_bytes().to_vec());
             let first = self.team.share(overflowed)?.into_iter().filter_map(|said| {
                 let place = u64::from_le_bytes(*said.first_chunk()?);
@@ -136,19 +162,22 @@ impl<'a> Steps<'a> {
                 if step.cut.is_some() {
                     self.ledger.set_precision(self.diffusion.precision());
                 }
-                // What an interrupted run did before this one.
-                while let Some(before) = known.next_if(|known| place.is_some_and(|place| *known < place)) {
-                    self.add(step, before);
+                for place in &group {
+                    // What an interrupted run did before this one.
+                    while let Some(before) = known.next_if(|known| known < place) {
+                        self.add(step, before);
+                    }
+                    self.add(step, *place);
                 }
-                place.into_iter().for_each(|place| self.add(step, place));
             }
-            let made = step.todo.iter().filter(|todo| todo.len() > round).count();
+            let made: usize = (0..self.team.size()).map(|rank| step.group(rank, round).len()).sum();
             round += 1;
             self.done += made;
             self.keep(step, round)?;
             let told = (self.done - made + 1..=self.done)
                 .try_for_each(|done| tell(observe, Phase::Diffuse, done, self.total));
-            let shown = told.and_then(|()| self.show(step, place, steps, observe));
+            let shown = told
+                .and_then(|()| group.iter().try_for_each(|place| self.show(step, *place, steps, observe)));
             self.team.agree(shown)?;
             if self.team.is_alone() && !self.ledger.is_kept() {
                 step.noise.clear();
@@ -165,12 +194,12 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// This process's part of a round: the tile at `place`, if there is one, and again what was computed in f16 and should
-    /// not have been. The first place that overflowed, if any.
+    /// This process's part of a round, and again what was computed in f16 and should not have been. The first place that
+    /// overflowed, if any.
     async fn round(
         &mut self,
         step: &mut Step,
-        place: Option<usize>,
+        round: usize,
         observe: Observer<'_>,
     ) -> Result<Option<usize>, Error> {
         let cut = step.cut;
@@ -181,29 +210,57 @@ impl<'a> Steps<'a> {
         }
         let again: Vec<usize> = step.halves.extract_if(.., |place| after(*place)).collect();
         let mut overflowed = None;
-        for place in again.into_iter().chain(place) {
-            let mut noise = self.noise(step.index, place).await?;
-            if !finite(&noise) && self.diffusion.dtype != DType::F32 {
-                // f16 overflowed. Its range is the cause, so all that follows is done in f32.
-                self.in_full(observe).await?;
-                overflowed = Some(place);
-                noise = self.noise(step.index, place).await?;
-            }
-            if !finite(&noise) {
-                let (index, _) = self.split.tiles(step.index)[place];
-                return Err(Error::NotFinite { phase: Phase::Diffuse, tile: index + 1 });
-            }
-            if self.diffusion.dtype != DType::F32 {
-                step.halves.push(place);
-            }
-            step.noise.insert(place, noise);
+        for group in again.chunks(self.batch) {
+            overflowed = overflowed.or(self.compute(step, group, &[], observe).await?);
+        }
+        let rank = self.team.rank();
+        let (group, next) = (step.group(rank, round).to_vec(), step.group(rank, round + 1).to_vec());
+        if !group.is_empty() {
+            overflowed = overflowed.or(self.compute(step, &group, &next, observe).await?);
         }
         Ok(overflowed)
     }
 
-    /// The noise of the tile at `place`.
-    async fn noise(&self, step: usize, place: usize) -> Result<Vec<f32>, Error> {
-        let (_, rect) = self.split.tiles(step)[place];
+    /// Compute the noise of the tiles at `places`; a GPU gets the `next` ones before it is waited for. The first place that
+    /// overflowed, if any.
+    async fn compute(
+        &mut self,
+        step: &mut Step,
+        places: &[usize],
+        next: &[usize],
+        observe: Observer<'_>,
+    ) -> Result<Option<usize>, Error> {
+        let begun = self.ahead.take().filter(|(of, _)| of == places);
+        let noise = match begun {
+            Some((_, noise)) => noise,
+            None => self.noise(step.index, places).await?,
+        };
+        if !next.is_empty() && self.redraw.backend.adapter.is_some() {
+            self.ahead = Some((next.to_vec(), self.noise(step.index, next).await?));
+        }
+        let mut made = noise.finish().await?;
+        let is_half = self.diffusion.dtype != DType::F32;
+        let overflowed = made.iter().position(|noise| !finite(noise)).filter(|_| is_half);
+        let halves = overflowed.unwrap_or(if is_half { places.len() } else { 0 });
+        if let Some(first) = overflowed {
+            // f16 overflowed. Its range is the cause, so all that follows is done in f32.
+            self.in_full(observe).await?;
+            made.truncate(first);
+            made.extend(self.noise(step.index, &places[first..]).await?.finish().await?);
+        }
+        if let Some(at) = made.iter().position(|noise| !finite(noise)) {
+            let (index, _) = self.split.tiles(step.index)[places[at]];
+            return Err(Error::NotFinite { phase: Phase::Diffuse, tile: index + 1 });
+        }
+        step.halves.extend(&places[..halves]);
+        step.noise.extend(places.iter().copied().zip(made));
+        Ok(overflowed.map(|first| places[first]))
+    }
+
+    /// Begin to compute the noise of the tiles at `places`.
+    async fn noise(&self, step: usize, places: &[usize]) -> Result<Noise, Error> {
+        let tiles = self.split.tiles(step);
+        let rects: Vec<Rect> = places.iter().map(|place| tiles[*place].1).collect();
         let (settings, evaluations) = (self.redraw.settings, self.solver.evaluations());
         let at = Evaluation {
             t: self.solver.timestep(step),
@@ -211,7 +268,7 @@ impl<'a> Steps<'a> {
             reuses: settings.is_reusing(step, evaluations),
             is_reused: settings.is_reusing(step + 1, evaluations),
         };
-        self.redraw.noise(self.diffusion, self.canvas, rect, at).await
+        self.redraw.begin(self.diffusion, self.canvas, &rects, &at).await
     }
 
     /// From now on compute in f32.
@@ -219,6 +276,7 @@ impl<'a> Steps<'a> {
         if self.diffusion.dtype == DType::F32 {
             return Ok(());
         }
+        self.ahead = None;
         let message = "a tile overflowed in f16: going on in f32".to_owned();
         let _ = observe(Event::Warning { message });
         self.diffusion.reload(self.redraw.backend, observe).await
@@ -235,15 +293,11 @@ impl<'a> Steps<'a> {
         Window::from(self.redraw.settings.tile_window)
     }
 
-    /// Tell of what the last tile looks like.
-    fn show(
-        &self,
-        step: &Step,
-        place: Option<usize>,
-        steps: usize,
-        observe: Observer<'_>,
-    ) -> Result<(), Error> {
-        let Some(place) = place.filter(|_| self.previews()) else { return Ok(()) };
+    /// Tell of what a tile looks like.
+    fn show(&self, step: &Step, place: usize, steps: usize, observe: Observer<'_>) -> Result<(), Error> {
+        if !self.previews() {
+            return Ok(());
+        }
         let (frame, tiles) = (self.redraw.tiles.frame(), self.split.tiles(step.index));
         let (_, rect) = tiles[place];
         let Some(at) = frame.inside(rect).filter(|_| self.redraw.tiles.grid(step.index).len() > 1) else {

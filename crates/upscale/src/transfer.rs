@@ -1,6 +1,7 @@
 //! Values on their way to a device and back.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 
 use burn::tensor::{DType, Tensor, TensorData};
@@ -57,7 +58,36 @@ async fn breathe() {
 
 /// The values of a tensor, on the host, in f32.
 pub(crate) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
-    breathe().await;
-    let data = tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string()))?;
-    data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
+    Reading::begin(tensor).await.finish().await
+}
+
+/// Values on their way to the host. A GPU sends them as soon as they are computed, whatever it is told to do after that.
+pub(crate) enum Reading {
+    Here(Result<TensorData, Error>),
+    Coming(Coming),
+}
+
+type Coming = Pin<Box<dyn Future<Output = Result<TensorData, Error>>>>;
+
+impl Reading {
+    /// Queue it behind the work that is queued.
+    pub async fn begin<const D: usize>(tensor: Tensor<D>) -> Self {
+        let data = async move { tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string())) };
+        let mut coming: Coming = Box::pin(data);
+        // What has never been polled has not begun.
+        match poll_fn(|context| Poll::Ready(coming.as_mut().poll(context))).await {
+            Poll::Ready(data) => Self::Here(data),
+            Poll::Pending => Self::Coming(coming),
+        }
+    }
+
+    /// The values.
+    pub async fn finish(self) -> Result<Vec<f32>, Error> {
+        breathe().await;
+        let data = match self {
+            Self::Here(data) => data?,
+            Self::Coming(coming) => coming.await?,
+        };
+        data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
+    }
 }

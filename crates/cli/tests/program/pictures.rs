@@ -135,6 +135,7 @@ fn bad_input_is_named_and_leaves_no_file() {
         (vec!["good.png", "--solver", "DDIM Karras"], 2, "ddim has only its own"),
         (vec!["good.png", "--tile-overlap", "500"], 2, "--tile-overlap 500"),
         (vec!["good.png", "--memory-limit", "lots"], 2, "--memory-limit"),
+        (vec!["good.png", "--tile-batch", "0"], 2, "--tile-batch"),
         (vec!["good.png", "--no-such-option"], 2, "--no-such-option"),
         (vec!["good.png", "--upscaler", &model("lora.safetensors")], 1, "this is a LoRA"),
         (vec!["good.png", "--upscaler", &model("evil.pth")], 1, "nothing of it was run"),

@@ -30,3 +30,39 @@ fn the_starter_set_redraws_offline_and_its_recipe_repeats() {
     assert_eq!(bytes(&[]), bytes(&["--chroma-lock", "1"]));
     assert!(bytes(&[]) > bytes(&["--chroma-lock", "0"]));
 }
+
+#[test]
+fn tiles_at_once_take_more_memory_and_give_the_same_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    picture(160, 128).save(home.path().join("in.png")).unwrap();
+    let run = |args: &[&str]| {
+        let usual =
+            ["upscale", "in.png", "--device", "cpu", "--checkpoint", "starter", "--upscaler", "lanczos"];
+        let small =
+            ["--tile-width", "16", "--tile-height", "16", "--num-inference-steps", "6", "--seed", "1"];
+        let output = clarifier(home.path(), &[&usual[..], &small, args].concat());
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["-o", "one.png"]);
+    run(&["-o", "four.png", "--tile-batch", "4"]);
+    let read = |name: &str| std::fs::read(home.path().join(name)).unwrap();
+    assert!(read("one.png") == read("four.png"));
+    let plan = |args: &[&str]| {
+        let plan = run(&[&["--vae-tile", "64", "--dry-run", "--json"], args].concat());
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        let number = |name: &str| plan["plan"][name].as_u64().unwrap();
+        (number("tile_batch"), number("peak_memory"))
+    };
+    let ((one, least), (four, most)) = (plan(&[]), plan(&["--tile-batch", "4"]));
+    assert!((one, four) == (1, 4) && most > least, "{least} and {most} bytes");
+    // Less at once before tiles shrink.
+    let between = ((least + most) / 2).to_string();
+    let (several, bytes) = plan(&["--tile-batch", "4", "--memory-limit", &between]);
+    assert!(
+        (1..4).contains(&several) && bytes <= between.parse().unwrap(),
+        "{several}: {bytes} of {between}"
+    );
+    let said = run(&["--tile-batch", "4", "--dry-run"]);
+    assert!(said.contains("tiles of 16 × 16 latents, 4 at once"), "{said}");
+}

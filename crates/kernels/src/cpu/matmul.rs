@@ -63,6 +63,8 @@ pub(crate) enum Bias<'a> {
     Rows(&'a [f32]),
     /// What is in the result already, and one value for each of its columns, or none.
     Onto(&'a [f32]),
+    /// The same with one value for each of its rows, or none.
+    OntoRows(&'a [f32]),
 }
 
 /// What is done to a product's rows while they are in the cache.
@@ -210,6 +212,13 @@ impl Place {
                 let bias = &bias[self.column.min(bias.len())..bias.len().min(self.column + LANES)];
                 for row in tile {
                     row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                }
+            }
+            Bias::OntoRows(bias) => {
+                self.load(tile, out);
+                let bias = &bias[(first + self.row).min(bias.len())..];
+                for (row, bias) in tile.iter_mut().zip(bias) {
+                    row.iter_mut().for_each(|value| *value += bias);
                 }
             }
         }

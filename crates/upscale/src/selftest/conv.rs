@@ -17,47 +17,56 @@ struct Conv {
     stride: usize,
     /// Before and after, rows and columns alike.
     padding: (usize, usize),
+    /// Whether it is added to a tensor of the result's shape.
+    onto: bool,
 }
 
-/// What the processor computes by minimal filtering.
-const FILTERED: &str = "conv 3×3";
-/// What that may lose: its transforms add and subtract numbers up to 8 times as large as those that go in. The worst that was
+/// What minimal filtering, which the processor computes 3 × 3 that keeps the size by, may lose: its transforms add and subtract numbers up to 8 times as large as those that go in. The worst that was
 /// seen is 4·10⁻⁵ at 640 channels.
 const FILTERING: f64 = 2e-4;
 
 const fn same(x: [usize; 4], outputs: usize) -> Conv {
-    Conv { kernel: FILTERED, x, outputs, size: 3, stride: 1, padding: (1, 1) }
+    Conv { kernel: "conv 3×3", x, outputs, size: 3, stride: 1, padding: (1, 1), onto: false }
 }
 
 const fn point(x: [usize; 4], outputs: usize) -> Conv {
-    Conv { kernel: "conv 1×1", x, outputs, size: 1, stride: 1, padding: (0, 0) }
+    Conv { kernel: "conv 1×1", x, outputs, size: 1, stride: 1, padding: (0, 0), onto: false }
 }
 
 const fn halve(x: [usize; 4], outputs: usize, padding: (usize, usize)) -> Conv {
-    Conv { kernel: "conv 3×3, stride 2", x, outputs, size: 3, stride: 2, padding }
+    Conv { kernel: "conv 3×3, stride 2", x, outputs, size: 3, stride: 2, padding, onto: false }
 }
 
 impl Conv {
+    /// The shortcut around a block ends with it.
+    const fn onto(self) -> Self {
+        let kernel = if self.size == 3 { "conv 3×3 + shortcut" } else { "conv 1×1 + shortcut" };
+        Self { kernel, onto: true, ..self }
+    }
+
     fn sides(self) -> [usize; 2] {
         let out = |length: usize| (length + self.padding.0 + self.padding.1 - self.size) / self.stride + 1;
         [out(self.x[2]), out(self.x[3])]
     }
 
     fn case(self, dtype: DType) -> Case {
-        let Self { kernel, x, outputs, size, stride, padding } = self;
+        let Self { kernel, x, outputs, size, stride, padding, onto } = self;
         let [oh, ow] = self.sides();
         let terms = x[1] * size * size;
         let operations = 2.0 * (x[0] * outputs * oh * ow) as f64 * terms as f64;
         let shape = format!("{} → {outputs}", times(&x));
         let inputs = move || {
-            vec![
+            let mut made = vec![
                 Host::data("x", x, 1.0, 0.0),
                 Host::weight("conv.weight", &[outputs, x[1], size, size]),
                 Host::weight("conv.bias", &[outputs]),
-            ]
+            ];
+            made.extend(onto.then(|| Host::data("to", [x[0], outputs, oh, ow], 1.0, 0.0)));
+            made
         };
         let tolerance = sum_tolerance(dtype, terms);
-        let tolerance = if kernel == FILTERED { tolerance.max(FILTERING) } else { tolerance };
+        let filtered = size == 3 && stride == 1;
+        let tolerance = if filtered { tolerance.max(FILTERING) } else { tolerance };
         let options = ConvOptions::new_with_padding([stride; 2], [padding; 2], [1; 2], 1);
         let case = Case::new(
             kernel,
@@ -65,8 +74,11 @@ impl Conv {
             dtype,
             inputs,
             move |_, t| {
-                let bias = t[2].clone().reshape([outputs]);
-                clarifier_kernels::conv2d(t[0].clone(), t[1].clone(), Some(bias), options.clone())
+                let (x, weight, bias) = (t[0].clone(), t[1].clone(), Some(t[2].clone().reshape([outputs])));
+                match t.get(3) {
+                    Some(to) => clarifier_kernels::conv2d_onto(to.clone(), x, weight, bias, options.clone()),
+                    None => clarifier_kernels::conv2d(x, weight, bias, options.clone()),
+                }
             },
             move |inputs, output| self.judge(inputs, output, tolerance),
         );
@@ -76,9 +88,12 @@ impl Conv {
     fn judge(self, inputs: &[Host], output: &Output, tolerance: f64) -> Worst {
         let [oh, ow] = self.sides();
         let layout = Layout { outer: self.x[0], channels: self.outputs, inner: oh * ow };
-        let (x, weight, bias) = (&inputs[0], &inputs[1], &inputs[2]);
+        let (x, weight, bias, to) = (&inputs[0], &inputs[1], &inputs[2], inputs.get(3));
+        let begun = |b: usize, o: usize, at: usize| {
+            bias.at([0, 0, 0, o]) + to.map_or(0.0, |to| to.at([b, o, at / ow, at % ow]))
+        };
         let exact = |b: usize, o: usize, at: usize| {
-            let mut sum = bias.at([0, 0, 0, o]);
+            let mut sum = begun(b, o, at);
             self.taps(|c, ky, kx| {
                 if let (Some(y), Some(xx)) = (self.source(at / ow, ky, 2), self.source(at % ow, kx, 3)) {
                     sum += x.at([b, c, y, xx]) * weight.at([o, c, ky, kx]);
@@ -88,7 +103,7 @@ impl Conv {
         };
         let summed = |b: usize, group: &[(usize, f64)]| {
             let total = |value: &dyn Fn(usize) -> f64| group.iter().map(|(o, s)| s * value(*o)).sum::<f64>();
-            let mut sums = vec![total(&|o| bias.at([0, 0, 0, o])); oh * ow];
+            let mut sums: Vec<f64> = (0..oh * ow).map(|at| total(&|o| begun(b, o, at))).collect();
             self.taps(|c, ky, kx| {
                 let weight = total(&|o| weight.at([o, c, ky, kx]));
                 for (y, row) in sums.chunks_exact_mut(ow).enumerate() {
@@ -142,6 +157,11 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         same([2, 4, 64, 64], 320),
         same([2, 320, 64, 64], 4),
         point([2, 1280, 5, 5], 320),
+        // Around a residual block and a transformer.
+        same([2, 7, 13, 5], 3).onto(),
+        same([2, 64, 16, 16], 64).onto(),
+        point([2, 65, 9, 11], 33).onto(),
+        point([2, 64, 16, 16], 64).onto(),
     ];
     let thorough = [
         // At 512 × 512 pixels, under guidance.
@@ -152,6 +172,8 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         same([2, 2560, 8, 8], 1280),
         point([2, 320, 64, 64], 320),
         point([2, 640, 32, 32], 320),
+        same([2, 320, 64, 64], 320).onto(),
+        point([2, 640, 32, 32], 640).onto(),
         halve([2, 320, 64, 64], 320, (1, 1)),
         // The autoencoder, in f32 always, and a dense block of an ESRGAN.
         same([1, 128, 128, 128], 128),

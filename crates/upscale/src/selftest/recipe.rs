@@ -161,6 +161,7 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
         shared: Default::default(),
         asked: crate::Asked::default(),
         hint_budget: KEPT_HINTS,
+        tile_batch: 1,
         other_weights: 0,
         dtype,
         packing: backend.packing,

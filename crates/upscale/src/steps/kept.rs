@@ -65,7 +65,8 @@ impl Steps<'_> {
 
     /// After `rounds` of a step: keep what is done of it, if it is time.
     pub(super) fn keep(&mut self, step: &mut Step, rounds: usize) -> Result<(), Error> {
-        let all = step.todo.iter().all(|todo| todo.len() <= rounds);
+        let done = |rank: usize| step.before(rank, rounds);
+        let all = step.todo.iter().enumerate().all(|(rank, todo)| todo.len() == done(rank));
         // After the last, the solver steps first. And what may have to be computed again is not kept, nor a part of what
         // is reused later.
         let is_reused = self.redraw.settings.reuse_features > 1;
@@ -75,11 +76,9 @@ impl Steps<'_> {
         if !self.ledger.is_due(Phase::Diffuse, (self.done, self.total))? {
             return Ok(());
         }
-        let new = |todo: &Vec<usize>| -> Vec<usize> {
-            let new = todo.iter().skip(step.kept_rounds).take(rounds - step.kept_rounds);
-            new.copied().collect()
-        };
-        let new: Vec<Vec<usize>> = step.todo.iter().map(new).collect();
+        let new =
+            |(rank, todo): (usize, &Vec<usize>)| todo[step.before(rank, step.kept)..done(rank)].to_vec();
+        let new: Vec<Vec<usize>> = step.todo.iter().enumerate().map(new).collect();
         let rank = self.team.rank();
         let own: Vec<f32> = new[rank].iter().flat_map(|place| step.noise[place].iter().copied()).collect();
         let bytes =
@@ -94,7 +93,7 @@ impl Steps<'_> {
             self.team.exchange(&outgoing.into_iter().collect::<Vec<_>>(), &[])?;
             Vec::new()
         };
-        step.kept_rounds = rounds;
+        step.kept = rounds;
         if self.team.is_alone() {
             let last = new[0].last().copied();
             step.noise.retain(|place, _| last.is_none_or(|last| *place >= last));

@@ -14,6 +14,8 @@ use crate::block;
 
 /// Operations of UNet and ControlNet for a batch of two, a latent pixel at 64 × 64 (by torch's FlopCounterMode).
 const CFG_OPERATIONS: f64 = 2.1731e12 / 4096.0;
+/// Operations of their self-attention for a batch of two, each pair of latent pixels: 4 for each channel of a level's blocks, at its size.
+const CFG_PAIR_OPERATIONS: f64 = 20_440.0;
 /// Operations of the VAE's decoder, a latent pixel at 128 × 128 (by torch's FlopCounterMode).
 const VAE_OPERATIONS: f64 = 10.470e12 / 16384.0;
 /// Operations of RRDB-23, an input pixel (by torch's FlopCounterMode).
@@ -65,10 +67,11 @@ pub enum Case {
         h: usize,
         w: usize,
     },
-    /// UNet and ControlNet on a batch of two; sides in latents.
+    /// UNet and ControlNet on a batch of two for each of several tiles; sides in latents.
     CfgStep {
         h: usize,
         w: usize,
+        tiles: usize,
     },
     /// Sides in latents.
     VaeDecode {
@@ -98,8 +101,8 @@ impl Setting<'_> {
     }
 }
 
-/// All cases; the kernels only if `quick`.
-pub fn all(quick: bool) -> Vec<Case> {
+/// All cases; the kernels only if `quick`, and steps of several tiles too on a real GPU.
+pub fn all(quick: bool, real_gpu: bool) -> Vec<Case> {
     let conv = |batch, inputs, outputs, h, w, kernel| Case::Conv { batch, inputs, outputs, h, w, kernel };
     let linear = |rows, inputs, outputs| Case::Linear { rows, inputs, outputs };
     let attention = |queries, keys, d| Case::Attention { batch: 2, heads: 8, queries, keys, d };
@@ -137,10 +140,14 @@ pub fn all(quick: bool) -> Vec<Case> {
     if !quick {
         cases.extend([
             attention(16128, 16128, 40),
-            Case::CfgStep { h: 64, w: 64 },
+            Case::CfgStep { h: 64, w: 64, tiles: 1 },
             Case::Rrdb { h: 256, w: 256 },
             Case::VaeDecode { h: 128, w: 128 },
         ]);
+        if real_gpu {
+            let step = |h, w, tiles| Case::CfgStep { h, w, tiles };
+            cases.extend([step(64, 64, 4), step(144, 112, 1), step(144, 112, 4)]);
+        }
     }
     cases
 }
@@ -165,7 +172,10 @@ impl Display for Case {
             Self::UnetLevel { channels, h, w } => {
                 write!(f, "UNet of one level, CFG, {channels} channels, {h}×{w} latents")
             }
-            Self::CfgStep { h, w } => write!(f, "UNet + ControlNet, CFG, {h}×{w} latents"),
+            Self::CfgStep { h, w, tiles: 1 } => write!(f, "UNet + ControlNet, CFG, {h}×{w} latents"),
+            Self::CfgStep { h, w, tiles } => {
+                write!(f, "UNet + ControlNet, CFG, {tiles} tiles of {h}×{w} latents")
+            }
             Self::VaeDecode { h, w } => write!(f, "VAE decode to {}×{}", 8 * h, 8 * w),
             Self::Rrdb { h, w } => write!(f, "RRDB-23 on {h}×{w}"),
         }
@@ -187,7 +197,11 @@ impl Case {
             }
             Self::GroupNormSilu { .. } | Self::LayerNorm { .. } => 0.0,
             Self::UnetLevel { channels, h, w } => block::operations(channels, h, w),
-            Self::CfgStep { h, w } => CFG_OPERATIONS * (h * w) as f64,
+            Self::CfgStep { h, w, tiles } => {
+                // What is counted at 64 × 64, and what grows with the square of the tile.
+                let latents = (h * w) as f64;
+                tiles as f64 * latents * (CFG_OPERATIONS + CFG_PAIR_OPERATIONS * (latents - 4096.0))
+            }
             Self::VaeDecode { h, w } => VAE_OPERATIONS * (h * w) as f64,
             Self::Rrdb { h, w } => RRDB_OPERATIONS * (h * w) as f64,
         }

@@ -124,7 +124,8 @@ fn main() {
     let on_gpu = backend.adapter.is_some();
     report::head(request.peers, on_gpu);
     let mut rows = Vec::new();
-    for case in cases::all(request.quick) {
+    let real_gpu = backend.adapter.as_ref().is_some_and(|adapter| !adapter.software);
+    for case in cases::all(request.quick, real_gpu) {
         let name = case.to_string();
         if !name.contains(&request.only) {
             continue;
@@ -161,7 +162,7 @@ fn main() {
         let needed = (operations / limits.flops).max(bytes / limits.bytes);
         let share_of_limit = needed / ours.seconds;
         let sdcpp = match (case, &request.sdcpp) {
-            (Case::CfgStep { h, w }, Some(program)) => {
+            (Case::CfgStep { h, w, tiles: 1 }, Some(program)) => {
                 // Memory of both would be too much for some machines.
                 drop(run);
                 let seconds = sdcpp::cfg_step(program, request.threads, h, w);

@@ -24,23 +24,24 @@ fn of_sd(part: &str) -> (Random, Value) {
 /// The work of a case that is a network.
 pub fn prepare(case: Case, setting: &Setting) -> Option<Box<dyn FnMut()>> {
     Some(match case {
-        Case::CfgStep { h, w } => cfg_step(h, w, setting),
+        Case::CfgStep { h, w, tiles } => cfg_step((h, w), tiles, setting),
         Case::VaeDecode { h, w } => vae_decode(h, w, setting),
         Case::Rrdb { h, w } => rrdb(h, w, setting),
         _ => return None,
     })
 }
 
-/// ControlNet, then UNet, for the unconditional and the conditional half.
-fn cfg_step(h: usize, w: usize, setting: &Setting) -> Box<dyn FnMut()> {
+/// ControlNet, then UNet, for the unconditional and the conditional half of each tile.
+fn cfg_step((h, w): (usize, usize), tiles: usize, setting: &Setting) -> Box<dyn FnMut()> {
     let placement = setting.placement();
     let (file, config) = of_sd("unet");
     let unet = UNet::load(Weights::new(&file, "random", &placement), Some(&config)).expect("sizes of SD 1.5");
     let (file, config) = of_sd("controlnet");
     let controlnet =
         ControlNet::load(Weights::new(&file, "random", &placement), Some(&config)).expect("sizes of SD 1.5");
-    let (x, hint) = (noise([2, 4, h, w], setting), noise([2, 3, 8 * h, 8 * w], setting));
-    let text = noise([2, 77, 768], setting);
+    let batch = 2 * tiles;
+    let (x, hint) = (noise([batch, 4, h, w], setting), noise([batch, 3, 8 * h, 8 * w], setting));
+    let text = noise([batch, 77, 768], setting);
     Box::new(move || {
         let residuals = controlnet.forward(x.clone(), hint.clone(), 500.0, &text);
         drop(unet.forward(x.clone(), 500.0, &text, Some(residuals)));

@@ -64,12 +64,13 @@ def unet_level(channels, h, w):
     return lambda: unet(x, 500, text)
 
 
-def cfg_step(h, w):
+def cfg_step(h, w, tiles):
     from diffusers import ControlNetModel, UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_config(config("unet")).eval()
     controlnet = ControlNetModel.from_config(config("controlnet")).eval()
-    x, hint, text = torch.randn(2, 4, h, w), torch.rand(2, 3, 8 * h, 8 * w), torch.randn(2, 77, 768)
+    batch = 2 * tiles
+    x, hint, text = torch.randn(batch, 4, h, w), torch.rand(batch, 3, 8 * h, 8 * w), torch.randn(batch, 77, 768)
 
     def run():
         down, mid = controlnet(x, 500, text, controlnet_cond=hint, return_dict=False)
