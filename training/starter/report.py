@@ -35,6 +35,9 @@ RUNS = {
     "--reuse-features 2": ["--reuse-features", "2"],
     "--guidance-end 0.6": ["--guidance-end", "0.6"],
     "9 steps": ["--num-inference-steps", "9"],
+    "lcm, 9 steps": ["--solver", "lcm", "--num-inference-steps", "9", "--condition-scale", "1.5"],
+    "tcd, 9 steps": ["--solver", "tcd", "--num-inference-steps", "9", "--condition-scale", "1.5"],
+    "ddim, 9 steps, guidance 1.5": ["--num-inference-steps", "9", "--condition-scale", "1.5"],
 }
 PART = 192
 """Side of the parts that are shown."""

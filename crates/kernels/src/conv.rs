@@ -58,7 +58,8 @@ pub fn conv2d_onto(
     done.unwrap_or_else(|| to + conv2d(x, weight, bias, options))
 }
 
-/// Ours on the CPU, for kernels that keep the size.
+/// Ours on the CPU, for kernels that keep the size. Called from two places, it would be twice in the page's engine.
+#[inline(never)]
 fn on_host(
     x: &Tensor<4>,
     weight: &Tensor<4>,

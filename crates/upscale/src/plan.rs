@@ -198,7 +198,7 @@ impl Plan {
                 let room = machine.room().map(|room| room.saturating_sub(machine.weights + beside));
                 let at_once = most(room, unet).min(most(machine.max_tensor, widest)).max(1);
                 tile_batch = tile_batch.min(at_once as usize);
-                let at_once = at_once.min(machine.tile_batch as u64).min(grid.len() as u64);
+                let at_once = at_once.min(tile_batch as u64).min(grid.len() as u64);
                 let unet = beside + at_once * unet;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
                 let vae = canvas + side * side * demand.vae_channels * BYTES_PER_VAE_CHANNEL + bands;

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// By place, and whether with the negative prompt.
     prompts: HashMap<(Option<usize>, bool), Both<PromptKeys>>,
     /// The same for several tiles at once.
-    batches: HashMap<(Vec<Option<usize>>, bool), Both<PromptKeys>>,
+    batches: Vec<((Vec<Option<usize>>, bool), Both<PromptKeys>)>,
     time: Option<(f32, Both<TimeShifts>)>,
     hints: HashMap<Rect, Tensor<4>>,
     hint_bytes: u64,
@@ -73,18 +73,20 @@ impl Shared {
             return self.prompt(networks, conditioning, (place, guided), settings);
         }
         let key = (places, guided);
-        if let Some(known) = self.batches.get(&key) {
+        if let Some((_, known)) = self.batches.iter().find(|(known, _)| *known == key) {
             return known.clone();
         }
         let each = key.0.iter().map(|place| self.prompt(networks, conditioning, (*place, guided), settings));
         let each: Vec<_> = each.collect();
         let unet: Vec<_> = each.iter().map(|both| &both.0).collect();
         let control: Option<Vec<_>> = each.iter().map(|both| both.1.as_ref()).collect();
-        let both = (PromptKeys::together(&unet), control.map(|control| PromptKeys::together(&control)));
+        let control = control.map(|control| PromptKeys::together(&control));
+        let both = Arc::new((PromptKeys::together(&unet), control));
         if self.batches.len() >= MOST_BATCHES {
-            self.batches.clear();
+            self.batches.remove(0);
         }
-        self.batches.entry(key).or_insert(Arc::new(both)).clone()
+        self.batches.push((key, both.clone()));
+        both
     }
 
     /// What the networks make of what guides the tiles of a place, or of none; of the prompt alone unless `guided`.

@@ -72,6 +72,12 @@ type Coming = Pin<Box<dyn Future<Output = Result<TensorData, Error>>>>;
 impl Reading {
     /// Queue it behind the work that is queued.
     pub async fn begin<const D: usize>(tensor: Tensor<D>) -> Self {
+        let values = tensor.shape().num_elements();
+        Self::of(tensor.reshape([values])).await
+    }
+
+    /// The same for all ranks: the page's engine has it once.
+    async fn of(tensor: Tensor<1>) -> Self {
         let data = async move { tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string())) };
         let mut coming: Coming = Box::pin(data);
         // What has never been polled has not begun.
