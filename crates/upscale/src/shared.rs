@@ -23,6 +23,9 @@ const MOST_BATCHES: usize = 2;
 /// Of UNet and ControlNet; the second may not be asked.
 pub(crate) type Both<T> = Arc<(T, Option<T>)>;
 
+/// The places of tiles that are computed at once, and whether with the negative prompt.
+type Batch = (Vec<Option<usize>>, bool);
+
 /// How often something was computed in a redraw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Computed {
@@ -42,7 +45,7 @@ pub(crate) struct Shared {
     /// By place, and whether with the negative prompt.
     prompts: HashMap<(Option<usize>, bool), Both<PromptKeys>>,
     /// The same for several tiles at once.
-    batches: Vec<((Vec<Option<usize>>, bool), Both<PromptKeys>)>,
+    batches: Vec<(Batch, Both<PromptKeys>)>,
     time: Option<(f32, Both<TimeShifts>)>,
     hints: HashMap<Rect, Tensor<4>>,
     hint_bytes: u64,
@@ -66,7 +69,7 @@ impl Shared {
         &mut self,
         networks: &Denoiser,
         conditioning: &Conditioning,
-        (places, guided): (Vec<Option<usize>>, bool),
+        (places, guided): Batch,
         settings: &Settings,
     ) -> Both<PromptKeys> {
         if let [place] = places[..] {
