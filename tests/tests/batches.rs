@@ -182,6 +182,14 @@ fn a_gpu_ahead_of_who_reads_gives_the_bytes_of_one_that_waits() {
     for tiles in [1, 4] {
         assert!(with(&ahead, tiles).0 == expected, "{tiles} at once");
     }
+    // Cancelled with a tile on its way, which what is read next waits for.
+    let mut models = load(&ahead, &UpscalerChoice::Lanczos, Some(&paths));
+    let cancel = &mut |event: &Event| match event {
+        Event::Tile { phase: Phase::Diffuse, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    assert!(matches!(case.run_watched(&mut models, None, cancel).0, Err(Error::Cancelled)));
+    assert!(until_overflow(&case, &mut models).0 == expected);
 }
 
 #[test]

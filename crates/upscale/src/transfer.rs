@@ -1,5 +1,6 @@
 //! Values on their way to a device and back.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -62,12 +63,23 @@ pub(crate) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, 
 }
 
 /// Values on their way to the host. A GPU sends them as soon as they are computed, whatever it is told to do after that.
-pub(crate) enum Reading {
+///
+/// One that is dropped unread (by a run that was cancelled, say) is waited for by whoever reads next: until it has come, the buffer that it
+/// comes in is not to be used again, which cubecl would.
+pub(crate) struct Reading(State);
+
+enum State {
     Here(Result<TensorData, Error>),
     Coming(Coming),
+    Read,
 }
 
 type Coming = Pin<Box<dyn Future<Output = Result<TensorData, Error>>>>;
+
+thread_local! {
+    /// Dropped unread.
+    static LEFT: RefCell<Vec<Coming>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Reading {
     /// Queue it behind the work that is queued.
@@ -78,22 +90,36 @@ impl Reading {
 
     /// The same for all ranks: the page's engine has it once.
     async fn of(tensor: Tensor<1>) -> Self {
+        while let Some(left) = LEFT.with_borrow_mut(Vec::pop) {
+            let _ = left.await;
+        }
         let data = async move { tensor.into_data_async().await.map_err(|e| Error::Device(e.to_string())) };
         let mut coming: Coming = Box::pin(data);
         // What has never been polled has not begun.
-        match poll_fn(|context| Poll::Ready(coming.as_mut().poll(context))).await {
-            Poll::Ready(data) => Self::Here(data),
-            Poll::Pending => Self::Coming(coming),
-        }
+        Self(match poll_fn(|context| Poll::Ready(coming.as_mut().poll(context))).await {
+            Poll::Ready(data) => State::Here(data),
+            Poll::Pending => State::Coming(coming),
+        })
     }
 
     /// The values.
-    pub async fn finish(self) -> Result<Vec<f32>, Error> {
+    pub async fn finish(mut self) -> Result<Vec<f32>, Error> {
         breathe().await;
-        let data = match self {
-            Self::Here(data) => data?,
-            Self::Coming(coming) => coming.await?,
+        if let State::Coming(coming) = &mut self.0 {
+            self.0 = State::Here(coming.await);
+        }
+        let State::Here(data) = std::mem::replace(&mut self.0, State::Read) else {
+            unreachable!("read once")
         };
-        data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
+        data?.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let State::Coming(coming) = std::mem::replace(&mut self.0, State::Read) {
+            // At a thread's end nobody reads any more.
+            let _ = LEFT.try_with(|left| left.borrow_mut().push(coming));
+        }
     }
 }
