@@ -23,22 +23,10 @@ const { values: wanted } = parseArgs({
   },
 });
 const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
-const target = process.env.CARGO_TARGET_DIR ?? process.env.CLARIFIER_TARGET_DIR ?? join(cache, "clarifier/target");
 const place = join(cache, "clarifier/web-bench");
 
 function build() {
-  const tool = (...args) =>
-    execFileSync(join(root, "scripts/web-toolchain.sh"), ["run", ...args], {
-      cwd: root,
-      stdio: "inherit",
-      env: { ...process.env, CARGO_TARGET_DIR: target },
-    });
-  tool(
-    ...["cargo", "build", "--profile", "web", "--locked", "--package", "clarifier-web-bench"],
-    ...["--target", "wasm32-unknown-unknown"],
-  );
-  const built = join(target, "wasm32-unknown-unknown/web/clarifier_web_bench.wasm");
-  tool("wasm-bindgen", "--target", "web", "--out-dir", join(place, "ours"), built);
+  execFileSync("cargo", ["xtask", "engine", "clarifier-web-bench", join(place, "ours")], { cwd: root, stdio: "inherit" });
   execFileSync("npm", ["install", "--prefix", place, "--no-audit", "--no-fund", "--silent", `onnxruntime-web@${ORT}`]);
 }
 

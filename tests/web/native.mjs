@@ -1,15 +1,14 @@
 // The program, to compare the page's results with.
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-export const built = join(process.env.CARGO_TARGET_DIR ?? join(homedir(), ".cache/clarifier/target"), "release");
-
 export const root = fileURLToPath(new URL("../..", import.meta.url));
+export const built = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release");
 export const fixtures = join(root, "tests/fixtures");
 /** The page as it is built. */
 export const dist = process.env.DIST ?? join(root, "dist");

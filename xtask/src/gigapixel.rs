@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::target;
+
 const HELP: &str = "\
 cargo xtask gigapixel [--sides 8192,16384,32768] [--factor 4] [--folder DIR] [--program FILE] [--keep]
                       [--tolerance 4] [-- OPTION...]
@@ -125,12 +127,6 @@ fn measure(request: &Request, side: u32) -> io::Result<String> {
         memory as f64 / 1e6,
         file as f64 / 1e9
     ))
-}
-
-/// Where cargo puts what it builds.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
 }
 
 /// What a program took, as the kernel counts it.

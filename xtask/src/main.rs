@@ -1,12 +1,15 @@
 //! `cargo xtask`: what the project's people run by name.
 
 mod gigapixel;
+mod web;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 cargo xtask test        all tests, as CI runs them (scripts/test)
-cargo xtask web         the page as a static folder, dist/ (scripts/web)
+cargo xtask web         the page as a static folder, dist/ (scripts/web, which also installs what that needs)
+cargo xtask engine PACKAGE DIR   a crate built for the browser, with its JavaScript, into a folder
 cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
 cargo xtask bench       how fast each kernel and network is, and what PyTorch does beside it (--help says how)
 cargo xtask bench-web   the kernels in Chromium beside onnxruntime-web's (tests/web/bench.mjs says how; --real for a GPU with a screen)
@@ -14,8 +17,18 @@ cargo xtask first-tile  how long the page's engine takes until the first tile, s
 cargo xtask gigapixel   pictures of 64 to 1024 megapixels: time and memory (--help says what it needs)
 cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
 
+/// The checkout.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 fn main() -> ExitCode {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let root = root();
     let task = std::env::args().nth(1).unwrap_or_default();
     let run = |program: &str, args: &[&str]| {
         let status = Command::new(program).args(args).current_dir(root).status();
@@ -31,7 +44,17 @@ fn main() -> ExitCode {
     };
     let done = match task.as_str() {
         "test" => run("scripts/test", &[]),
-        "web" => run("scripts/web", &[]),
+        "web" => said(web::run()),
+        "engine" => match &std::env::args().skip(2).collect::<Vec<_>>()[..] {
+            [package, folder] => said(
+                web::build_engine(package)
+                    .and_then(|module| web::bindgen(&module, Path::new(folder), &package.replace('-', "_"))),
+            ),
+            _ => {
+                eprintln!("{HELP}");
+                false
+            }
+        },
         "full-size" => run(
             "cargo",
             &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],
@@ -70,4 +93,9 @@ fn main() -> ExitCode {
         }
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether it succeeded; its error is printed.
+fn said(outcome: Result<(), Box<dyn std::error::Error>>) -> bool {
+    outcome.map_err(|error| eprintln!("xtask: {error}")).is_ok()
 }
