@@ -62,6 +62,8 @@ pub fn build_engine(package: &str) -> Result<PathBuf, Box<dyn Error>> {
 /// Write JavaScript and module, `<name>.js` and `<name>_bg.wasm`, into the folder.
 pub fn bindgen(module: &Path, folder: &Path, name: &str) -> Outcome {
     let mut bindgen = Bindgen::new();
+    // As the program wasm-bindgen sets it: JavaScript finds the module beside itself.
+    bindgen.omit_default_module_path(false);
     bindgen.input_path(module).out_name(name).web(true)?.typescript(false);
     Ok(bindgen.generate(folder)?)
 }
