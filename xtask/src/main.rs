@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether it succeeded; its error is printed.
+/// Print the error, if any, and return whether there was none.
 fn said(outcome: Result<(), Box<dyn std::error::Error>>) -> bool {
     outcome.map_err(|error| eprintln!("xtask: {error}")).is_ok()
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 use wasm_bindgen_cli_support::Bindgen;
 
+use crate::dist::output_of;
 use crate::{root, target};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -74,7 +75,8 @@ fn optimise(module: &Path) -> Outcome {
     let mut key = Sha256::new();
     key.update(&input);
     key.update(OPTIMISE.join(" "));
-    key.update(output_of(Command::new("wasm-opt").arg("--version"))?);
+    let version = output_of(Command::new("wasm-opt").arg("--version"));
+    key.update(version.map_err(|error| format!("{error}; scripts/web-toolchain.sh installs wasm-opt"))?);
     let kept = target().join("wasm-opt");
     let result = kept.join(format!("{:x}.wasm", key.finalize()));
     if !result.exists() {
@@ -112,10 +114,4 @@ fn succeed(command: &mut Command) -> Outcome {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("{program}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{program} failed").into()) }
-}
-
-fn output_of(command: &mut Command) -> Result<Vec<u8>, Box<dyn Error>> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let missing = |error| format!("{program}: {error}; scripts/web-toolchain.sh installs it");
-    Ok(command.output().map_err(missing)?.stdout)
 }

@@ -7,7 +7,7 @@ use super::{DESCRIPTION, Outcome, REPOSITORY, VERSION};
 const MAINTAINER: &str = "The Clarifier authors <maintainers@clarifier.invalid>";
 const DOC: &str = "./usr/share/doc/clarifier";
 
-/// What goes into the package.
+/// The parts of a package.
 pub struct Package<'a> {
     pub triple: &'a str,
     pub program: &'a [u8],

@@ -1,4 +1,4 @@
-//! What depends on all archives of a release: checksums, install scripts, and the manifests of package managers.
+//! The files that depend on all archives of a release: checksums, install scripts, and the manifests of package managers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn filled_folder(templates: &Path, out: &Path) -> Outcome<Result<Vec<(String, St
     Ok(Ok(files))
 }
 
-/// What is in a folder, sorted by name.
+/// Paths of a folder's entries, sorted by name.
 fn sorted(folder: &Path) -> Outcome<Vec<PathBuf>> {
     let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Outcome<Vec<_>>>()?;
     paths.sort();

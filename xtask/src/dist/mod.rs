@@ -190,8 +190,8 @@ fn write(out: &Path, name: &str, bytes: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// What a command prints.
-fn output_of(command: &mut Command) -> Outcome<String> {
+/// Run a command and return what it prints.
+pub fn output_of(command: &mut Command) -> Outcome<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if !output.status.success() {
