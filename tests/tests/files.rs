@@ -23,7 +23,7 @@ fn wrong_files_are_refused_by_name() {
     let checkpoint = |name: &str| message(component(file(name), Component::UNet));
     assert!(checkpoint("lora.safetensors").contains("this is a LoRA"));
     assert!(checkpoint("sdxl.safetensors").contains("this is an SDXL checkpoint"));
-    assert!(checkpoint("srvgg.pth").contains("this is an ESRGAN enlarger"));
+    assert!(checkpoint("srvgg.pth").contains("this is an upscaler"));
     assert!(checkpoint("header_8eb.safetensors").contains("header claims"));
     let evil = message(open(file("evil.pth")));
     assert!(evil.contains("system") && evil.contains("refused"), "{evil}");

@@ -1,5 +1,6 @@
 //! Tokenizer and solvers against the reference implementations: host arithmetic only.
 
+use clarifier_model::family::ModelFamily;
 use clarifier_model::tokenizer::{BOS, ClipTokenizer, EOS, Prompt};
 use clarifier_tests::json;
 use clarifier_tile::{Rect, Size};
@@ -54,8 +55,35 @@ fn injected(draw: Draw, places: usize, drawn: usize) -> Vec<f32> {
 
 #[test]
 fn trajectories_are_those_of_the_references() {
+    follow_the_references("solvers.json");
+}
+
+#[test]
+fn what_predicts_velocity_or_a_picture_and_other_noise_levels_are_those_of_diffusers() {
+    follow_the_references("predictions.json");
+    for case in json("predictions.json").as_array().unwrap() {
+        let family = family_of(case);
+        let alphas = family.betas.alphas_cumprod(family.zero_terminal_snr);
+        for pair in case["alphas_cumprod"].as_array().unwrap() {
+            let (timestep, expected) = (pair[0].as_u64().unwrap() as usize, pair[1].as_f64().unwrap());
+            // diffusers has the cosine's betas in f32.
+            let difference = (alphas[timestep] - expected).abs();
+            assert!(difference < 1e-6 * expected.max(1e-3), "{timestep}: {difference:e} of {expected}");
+        }
+    }
+}
+
+/// Stable Diffusion's, but for what the case's configuration says.
+fn family_of(case: &serde_json::Value) -> ModelFamily {
+    match case.get("config") {
+        Some(config) => ModelFamily::sd15().with_scheduler_config(config).unwrap(),
+        None => ModelFamily::sd15(),
+    }
+}
+
+fn follow_the_references(file: &str) {
     let mut worst_of_all: f64 = 0.0;
-    for case in json("solvers.json").as_array().unwrap() {
+    for case in json(file).as_array().unwrap() {
         let mut settings = Settings::default();
         for (setting, key) in [("solver", "solver"), ("schedule", "schedule"), ("strength_mode", "mode")] {
             if let Some(word) = case.get(key) {
@@ -67,7 +95,7 @@ fn trajectories_are_those_of_the_references() {
         let trajectory: Vec<Vec<f64>> = serde_json::from_value(case["trajectory"].clone()).unwrap();
         let places = trajectory[0].len();
         let area = Rect::new(0, 0, Size::new(places as u32, 1));
-        let mut solver = Solver::new(&settings, strength, StepNoise { seed: 0, area });
+        let mut solver = Solver::new(&settings, &family_of(case), strength, StepNoise { seed: 0, area });
         let mut x: Vec<f32> = (0..places).map(|i| (i as f64 * 0.3).cos() as f32).collect();
         let noise: Vec<f32> = (0..places).map(|i| (i as f64 * 1.7).sin() as f32).collect();
         solver.add_noise(&mut x, &noise);

@@ -59,7 +59,7 @@ pub fn journal(folder: &CrashFolder, interval: u64) -> Journal {
 pub struct Case {
     pub name: &'static str,
     pub input: Raster,
-    settings: Settings,
+    pub settings: Settings,
     pub job: Job,
     pub upscaler: UpscalerChoice,
     pub diffusion: bool,

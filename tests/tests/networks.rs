@@ -5,11 +5,11 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::controlnet::ControlNet;
-use clarifier_model::esrgan::Esrgan;
 use clarifier_model::files::{Component, TensorFile, component, open};
 use clarifier_model::layers::Norms;
 use clarifier_model::loader::{Placement, Weights};
 use clarifier_model::unet::UNet;
+use clarifier_model::upscalers;
 use clarifier_model::vae::Vae;
 use clarifier_tests::models::{Scale, entries, set_at, write_diffusers};
 use clarifier_tests::weights::{Stored, data, write_safetensors};
@@ -167,7 +167,7 @@ pub fn check_enlargers(device: &Device, tolerance: f32) {
         ["srvgg.pth", "srvgg_legacy.pth"].map(|file| ("srvgg".to_owned(), fixture("esrgan").join(file)));
     for (name, path) in made.chain(pickles) {
         let file = open(&path).unwrap();
-        let network = Esrgan::load(Weights::new(&*file, name.clone(), &placement)).unwrap();
+        let network = upscalers::load(Weights::new(&*file, name.clone(), &placement)).unwrap();
         let output = network.forward(input("picture", [1, 3, 14, 10], &placement, 0.5, 0.5));
         let shape = &expected.tensors()[&name].shape;
         assert_eq!(output.dims().to_vec(), *shape, "{name}");

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::Tensor;
+use clarifier_model::family::ModelFamily;
 use clarifier_raster::{Channels, Depth, Format, Planes, Raster, StoreKind, Wrap, open};
 use clarifier_tests::models::{Scale, set_at, write_diffusers};
 use clarifier_tests::weights::Stored;
@@ -162,7 +163,7 @@ fn border_gradient(
         ..Settings::default()
     };
     let noise = StepNoise { seed: 7, area: Rect::new(0, 0, canvas.size) };
-    let solver = Solver::new(&settings, 0.12, noise);
+    let solver = Solver::new(&settings, &ModelFamily::sd15(), 0.12, noise);
     let conditioning = Conditioning::new(text.clone(), text);
     let tiles = StepTiles::new(canvas.size, &settings, 7);
     let redraw = Redraw {

@@ -9,7 +9,7 @@ use clarifier_tests::weights::{data, write_tensor};
 use clarifier_tests::{fixture, psnr};
 use clarifier_tile::{Rect, Size, TileGrid};
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{Error, Event, Models, Settings, SolverKind, TileWindow, UpscalerChoice};
+use clarifier_upscale::{Error, Event, Models, Plan, Settings, SolverKind, TileWindow, UpscalerChoice};
 
 use crate::crash_folder::CrashFolder;
 use crate::journal::{Case, journal};
@@ -196,4 +196,8 @@ fn an_interrupted_run_gives_the_same_bytes() {
     assert!(matches!(events[0], Event::Resumed { .. }), "{:?}", events[0]);
     assert!(events.iter().filter(|event| is_tile(event)).count() < all);
     assert!(result.unwrap() == expected);
+    // Its latents have 64 channels, which a journal needs the room for.
+    let size = case.input.size();
+    let plan = Plan::on(&models.machine(), &models.enlarger, true, size, &case.settings);
+    assert!(folder.peak() <= plan.kept, "{} of {} bytes", folder.peak(), plan.kept);
 }

@@ -4,6 +4,7 @@ mod adapters;
 mod batches;
 mod cpu_kernels;
 mod crash_folder;
+mod families;
 mod features;
 mod files;
 mod full_size;

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clarifier_raster::Format;
+use clarifier_upscale::device::{DeviceChoice, Precision};
 use clarifier_upscale::{Field, Kind, Settings};
 
 use crate::adapters::Adapters;
+use crate::output::DEEP_ZOOM;
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -156,12 +160,12 @@ fn upscale() -> Command {
         .next_help_heading("Running")
         .arg(
             option("device", "DEVICE", "Where to compute")
-                .value_parser(["auto", "gpu", "cpu"])
+                .value_parser(names(&DeviceChoice::NAMES))
                 .default_value("auto"),
         )
         .arg(
             option("precision", "TYPE", "What to compute in; packed is f32 with weights rounded to 16 bits")
-                .value_parser(["auto", "f32", "f16", "packed"])
+                .value_parser(names(&Precision::NAMES))
                 .default_value("auto"),
         )
         .arg(option("memory-limit", "SIZE", "Plan for at most this much memory, e.g. 8G"))
@@ -176,12 +180,23 @@ fn upscale() -> Command {
         .arg(file(
             "noise",
             "FILE",
-            "A safetensors file with the first stage's `noise` [4, h, w], for comparing with other programs",
+            "A safetensors file with the first stage's `noise` [c, h, w], c the channels of a latent (SD 1.5 has 4), for comparing with other programs",
         ))
         .arg(file("settings", "FILE", "Settings in JSON; options given beside it win"))
         .arg(flag("dry-run", "Say what would be done and what it would need, and do nothing"))
         .arg(json())
         .args(how_much())
+}
+
+/// The names of a list of choices.
+fn names<T>(list: &[(&'static str, T)]) -> PossibleValuesParser {
+    list.iter().map(|(name, _)| *name).collect::<Vec<_>>().into()
+}
+
+/// What results can be: a format's extension, or a pyramid.
+fn extensions() -> PossibleValuesParser {
+    let formats = Format::ALL.into_iter().flat_map(|format| format.extensions());
+    formats.copied().chain([DEEP_ZOOM]).collect::<Vec<_>>().into()
 }
 
 /// What the results are, and where.
@@ -217,7 +232,7 @@ fn outputs() -> Vec<Arg> {
         )
         .conflicts_with("output"),
         option("format", "FORMAT", "png, jpg, webp (without loss), tif or dzi [default: each input's]")
-            .value_parser(["png", "jpg", "jpeg", "webp", "tif", "tiff", "dzi"])
+            .value_parser(extensions())
             .hide_possible_values(true)
             .conflicts_with("output"),
         option(

@@ -12,6 +12,7 @@ use clarifier_upscale::{Recipe, Settings, TilePrompts, UpscalerChoice};
 
 use crate::adapters::Adapters;
 use crate::names::Pattern;
+use crate::output::DEEP_ZOOM;
 use crate::{recipe, starter};
 
 /// One call of `clarifier upscale`.
@@ -146,8 +147,8 @@ impl Request {
             restart: matches.get_flag("restart"),
             arguments,
             name: text("name").map(Pattern::parse).transpose()?,
-            format: text("format").filter(|name| *name != "dzi").map(format),
-            deep_zoom: text("format") == Some("dzi"),
+            format: text("format").filter(|name| *name != DEEP_ZOOM).map(format),
+            deep_zoom: text("format") == Some(DEEP_ZOOM),
             dzi_tiles: format(parsed("dzi-tiles")),
             recursive: matches.get_flag("recursive"),
             overwrite: matches.get_flag("overwrite"),
@@ -238,10 +239,9 @@ impl Files {
 }
 
 fn repeated_upscaler(file: &clarifier_upscale::RecipeFile) -> Result<UpscalerChoice, String> {
-    match file.name.as_str() {
-        "lite" => Ok(UpscalerChoice::Lite),
-        "lanczos" => Ok(UpscalerChoice::Lanczos),
-        _ => Ok(UpscalerChoice::File(recipe::find(file, "--upscaler")?.into())),
+    match UpscalerChoice::built_in(&file.name) {
+        Some(choice) => Ok(choice),
+        None => Ok(UpscalerChoice::File(recipe::find(file, "--upscaler")?.into())),
     }
 }
 
@@ -268,7 +268,7 @@ fn chroma_named(name: &str) -> Chroma {
 
 /// Of an extension that clap has allowed.
 fn format(extension: &str) -> Format {
-    Format::from_path(&PathBuf::from("it").with_extension(extension)).expect("an extension of a format's")
+    Format::from_extension(extension).expect("an extension of a format's")
 }
 
 /// `8G`, `512M`, `1.5GB` or a number of bytes.

@@ -25,7 +25,7 @@ pub struct Target {
 }
 
 /// A pyramid's extension.
-const DEEP_ZOOM: &str = "dzi";
+pub const DEEP_ZOOM: &str = "dzi";
 
 impl Target {
     /// For `input`, the `index`th from 1.

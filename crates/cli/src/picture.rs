@@ -7,8 +7,8 @@ use anyhow::Result;
 use clarifier_raster::{Depth, EncodeError, EncodeOptions, Format, Raster, SaveOptions, StoreKind, open};
 use clarifier_tile::Size;
 use clarifier_upscale::{
-    Diffusion, Error, Job, Models, Plan, Recipe, RecipeFile, Settings, check_noise_file, output_part,
-    source_size, stages, upscale as run_engine,
+    Diffusion, Error, Job, ModelFamily, Models, Plan, Recipe, RecipeFile, Settings, check_noise_file,
+    output_part, source_size, stages, upscale as run_engine,
 };
 
 use crate::batch::Item;
@@ -28,7 +28,7 @@ pub struct Prepared {
 }
 
 /// Read the picture, and say what is lost of it.
-pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared> {
+pub fn prepare(request: &Request, family: &ModelFamily, item: &Item, style: Style) -> Result<Prepared> {
     let (input, target) = (&item.input.path, &item.target);
     let decoded = open(input, &request.input_store(item.header.size, &target.path)?)?;
     let picture = decoded.raster;
@@ -44,7 +44,7 @@ pub fn prepare(request: &Request, item: &Item, style: Style) -> Result<Prepared>
     if let Some(noise) = &request.noise {
         let size = source_size(picture.size(), &request.settings);
         let first = stages(size, request.settings.upscale_factor, 0.0, 0).remove(0);
-        check_noise_file(noise, first.to)?;
+        check_noise_file(noise, family, first.to)?;
     }
     Ok(Prepared { picture, losses })
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clarifier_raster::Raster;
 use clarifier_tile::Size;
 use clarifier_upscale::device::Backend;
-use clarifier_upscale::{Machine, Models, Peak, Plan, RecipeModels, Settings, shrink, speed};
+use clarifier_upscale::{Machine, ModelDefaults, Models, Peak, Plan, RecipeModels, Settings, shrink, speed};
 
 use crate::job::Request;
 use crate::progress::{Style, human, print_json};
@@ -30,7 +30,7 @@ impl Planning<'_> {
     /// The plan for a picture of this size, with smaller tiles of what needs most if the memory limit or a GPU's memory asks
     /// for them; before that, tiles are computed one by one, and nothing is kept that can be computed again.
     pub fn plan(&self, models: &Models, input: Size) -> Result<(Settings, Plan)> {
-        let mut settings = self.request.settings.settled(self.machine.asked);
+        let mut settings = self.request.settings.resolve(ModelDefaults::of(&self.machine.family));
         let mut machine = self.machine.clone();
         machine.tile_batch = self.request.tile_batch.unwrap_or(machine.tile_batch);
         loop {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clarifier_raster::{StoreKind, open};
 use clarifier_upscale::device::{Backend, choose_among};
 use clarifier_upscale::{
-    Demand, Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice, lora_tags,
+    Diffusion, DiffusionPaths, Error, Event, Models, RecipeModels, UpscalerChoice, lora_tags,
 };
 
 use crate::batch::{Item, Known, check, of_others};
@@ -102,6 +102,8 @@ fn all(
         work.log(&format!("device: {}", backend.reason));
     }
     let paths = place.agree(diffusion_paths(request))?;
+    let family = place.agree(paths.as_ref().map(DiffusionPaths::family).transpose().map_err(Into::into))?;
+    let family = family.unwrap_or_default();
     let starts = paths.as_ref().is_some_and(|paths| paths.checkpoint == starter::source());
     if starts && request.checkpoint.is_none() {
         let note = "redrawing with the small starter set that is built in; `clarifier models pull` downloads Stable Diffusion 1.5 for more, and --no-diffusion only enlarges";
@@ -147,7 +149,7 @@ fn all(
     let mask = mask.map(|mask| Rc::new(mask.raster));
     // A single picture is read before gigabytes of weights are.
     let mut first = match &items[..] {
-        [item] => match place.agree(prepare(request, item, style)) {
+        [item] => match place.agree(prepare(request, &family, item, style)) {
             Ok(prepared) => Some(prepared),
             Err(error) => {
                 summary.failed(&item.input.path, &error);
@@ -179,8 +181,7 @@ fn all(
     let mut machine = models.machine();
     if let (Some(paths), None) = (&paths, load) {
         machine.weights = Diffusion::weigh(&backend, paths)?;
-        machine.demand = Demand::of(paths)?;
-        machine.asked = Diffusion::asked(paths)?;
+        machine.family = family.clone();
     }
     let (backend, diffusion) = (&backend, paths.is_some());
     let planning = Planning { request, backend, machine, diffusion, style, models: models_used, mask };
@@ -193,7 +194,7 @@ fn all(
         if let Some(work) = work {
             work.picture(index, item);
         }
-        let prepared = first.take().map_or_else(|| place.agree(prepare(request, item, style)), Ok);
+        let prepared = first.take().map_or_else(|| place.agree(prepare(request, &family, item, style)), Ok);
         let one = One { planning: &planning, item, place };
         let result =
             prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work, unfinished));

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::family::ModelFamily;
 use crate::loader::{LoadError, Scope, Weights};
 use crate::taesd::Tiny;
 
@@ -44,7 +45,7 @@ impl PerLevel {
 
 #[derive(Deserialize)]
 struct UNetJson {
-    #[serde(default = "four")]
+    #[serde(default = "sd_latent_channels")]
     in_channels: usize,
     block_out_channels: Vec<usize>,
     #[serde(default = "two")]
@@ -61,8 +62,8 @@ struct UNetJson {
 fn two() -> usize {
     2
 }
-fn four() -> usize {
-    4
+fn sd_latent_channels() -> usize {
+    ModelFamily::sd15().latent_channels
 }
 fn eight_heads() -> PerLevel {
     PerLevel::One(SD15_HEADS)
@@ -180,7 +181,7 @@ struct VaeJson {
     block_out_channels: Vec<usize>,
     #[serde(default = "two")]
     layers_per_block: usize,
-    #[serde(default = "four")]
+    #[serde(default = "sd_latent_channels")]
     latent_channels: usize,
     #[serde(default = "thirty_two")]
     norm_num_groups: usize,
@@ -198,7 +199,7 @@ fn yes() -> bool {
     true
 }
 fn sd_scaling() -> f32 {
-    0.18215
+    ModelFamily::sd15().scaling
 }
 
 impl VaeConfig {

@@ -1,13 +1,13 @@
 //! From a file's tensors to a network's: one at a time, with every problem listed at the end.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use clarifier_kernels::AttentionBudget;
 
-use crate::files::{FileError, TensorFile};
+use crate::files::{FileError, TensorFile, TensorInfo};
 use crate::weight::{Packing, Weight};
 
 mod staged;
@@ -147,6 +147,11 @@ impl<'a> Weights<'a> {
             failure: RefCell::default(),
             stage: Stage::AtOnce,
         }
+    }
+
+    /// What the file says of its tensors, by name.
+    pub fn tensors(&self) -> &'a BTreeMap<String, TensorInfo> {
+        self.file.tensors()
     }
 
     /// The top of the file's tree of names.

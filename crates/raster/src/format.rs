@@ -41,49 +41,92 @@ pub enum FormatError {
     },
 }
 
+/// What the rest of the program must know of a format.
+struct Facts {
+    name: &'static str,
+    /// The extensions of its files, the usual one first.
+    extensions: &'static [&'static str],
+    codec: ImageFormat,
+    /// The longest side, in pixels.
+    longest_side: u32,
+    keeps_sixteen_bits: bool,
+    keeps_alpha: bool,
+}
+
 impl Format {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff];
+
+    fn facts(self) -> Facts {
+        match self {
+            Self::Png => Facts {
+                name: "PNG",
+                extensions: &["png"],
+                codec: ImageFormat::Png,
+                longest_side: i32::MAX as u32,
+                keeps_sixteen_bits: true,
+                keeps_alpha: true,
+            },
+            Self::Jpeg => Facts {
+                name: "JPEG",
+                extensions: &["jpg", "jpeg"],
+                codec: ImageFormat::Jpeg,
+                longest_side: 65_535,
+                keeps_sixteen_bits: false,
+                keeps_alpha: false,
+            },
+            Self::WebP => Facts {
+                name: "WebP",
+                extensions: &["webp"],
+                codec: ImageFormat::WebP,
+                longest_side: 16_383,
+                keeps_sixteen_bits: false,
+                keeps_alpha: true,
+            },
+            Self::Tiff => Facts {
+                name: "TIFF",
+                extensions: &["tif", "tiff"],
+                codec: ImageFormat::Tiff,
+                longest_side: u32::MAX,
+                keeps_sixteen_bits: true,
+                keeps_alpha: true,
+            },
+        }
+    }
+
+    /// The format of files with this extension, in any case of letters.
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        let is = |name: &&str| extension.eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(|format| format.extensions().iter().any(is))
+    }
+
     /// The format of a path's extension.
     ///
     /// # Errors
     /// [`FormatError::UnknownExtension`].
     pub fn from_path(path: &Path) -> Result<Self, FormatError> {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        match extension.as_str() {
-            "png" => Ok(Self::Png),
-            "jpg" | "jpeg" => Ok(Self::Jpeg),
-            "webp" => Ok(Self::WebP),
-            "tif" | "tiff" => Ok(Self::Tiff),
-            _ => Err(FormatError::UnknownExtension(path.display().to_string())),
-        }
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        Self::from_extension(extension)
+            .ok_or_else(|| FormatError::UnknownExtension(path.display().to_string()))
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Png => "PNG",
-            Self::Jpeg => "JPEG",
-            Self::WebP => "WebP",
-            Self::Tiff => "TIFF",
-        }
+        self.facts().name
     }
 
     pub(crate) fn codec(self) -> ImageFormat {
-        match self {
-            Self::Png => ImageFormat::Png,
-            Self::Jpeg => ImageFormat::Jpeg,
-            Self::WebP => ImageFormat::WebP,
-            Self::Tiff => ImageFormat::Tiff,
-        }
+        self.facts().codec
     }
 
     /// The usual extension.
     pub fn extension(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpg",
-            Self::WebP => "webp",
-            Self::Tiff => "tif",
-        }
+        self.extensions()[0]
+    }
+
+    /// Every extension of its files, the usual one first.
+    pub fn extensions(self) -> &'static [&'static str] {
+        self.facts().extensions
     }
 
     /// Whether a picture of this size fits.
@@ -104,14 +147,9 @@ impl Format {
         Ok(())
     }
 
-    /// In pixels.
-    fn longest_side(self) -> u32 {
-        match self {
-            Self::Jpeg => 65_535,
-            Self::WebP => 16_383,
-            Self::Png => i32::MAX as u32,
-            Self::Tiff => u32::MAX,
-        }
+    /// The most pixels that a side may have.
+    pub fn longest_side(self) -> u32 {
+        self.facts().longest_side
     }
 
     /// What `raster` loses as a file of this format, in sentences for the user.
@@ -129,11 +167,11 @@ impl Format {
 
     /// Whether values keep 16 bits.
     pub fn keeps_sixteen_bits(self) -> bool {
-        matches!(self, Self::Png | Self::Tiff)
+        self.facts().keeps_sixteen_bits
     }
 
     /// Whether opacity is kept.
     pub fn keeps_alpha(self) -> bool {
-        self != Self::Jpeg
+        self.facts().keeps_alpha
     }
 }

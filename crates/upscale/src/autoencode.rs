@@ -17,8 +17,6 @@ use crate::statistics::{Shared, Statistics, norms};
 use crate::transfer::read;
 use crate::{Canvas, Diffusion, Error, Event, Observer, Phase, Team};
 
-/// Pixels of a latent, which [`crate::Models::load`] makes sure of.
-pub(crate) const FACTOR: u32 = 8;
 /// Least overlap of the tiles, in latents: beyond it, what a tile lacks at its border no longer shows.
 const OVERLAP: u32 = 8;
 
@@ -103,7 +101,7 @@ impl Autoencoder {
         (ledger, name): (&mut Ledger, &str),
         observe: Observer<'_>,
     ) -> Result<Canvas, Error> {
-        let mut given = Canvas::zeros(self.frame.area(), diffusion.vae.config.latent_channels);
+        let mut given = Canvas::zeros(self.frame.area(), diffusion.family.latent_channels);
         let tiles = self.tiles(needed);
         let key = |done: usize| format!("given@{done}");
         let mut begun = 0;

@@ -24,17 +24,27 @@ pub enum DeviceChoice {
     Cpu,
 }
 
+impl DeviceChoice {
+    /// Every choice, by its name in options, forms and recipes.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("gpu", Self::Gpu), ("cpu", Self::Cpu)];
+}
+
 impl std::str::FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "gpu" => Ok(Self::Gpu),
-            "cpu" => Ok(Self::Cpu),
-            _ => Err(format!("{text:?} is no device; auto, gpu and cpu are")),
-        }
+        named("device", &Self::NAMES, text)
     }
+}
+
+/// What `name` stands for in a list of names.
+fn named<T: Copy>(what: &str, list: &[(&str, T)], name: &str) -> Result<T, String> {
+    let found = list.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = list.iter().map(|(known, _)| *known).collect();
+        format!("unknown {what} {name:?}; expected one of {}", names.join(", "))
+    })
 }
 
 /// What is computed in, and how the weights are kept. The VAE and all statistics are computed in f32 in any
@@ -57,6 +67,10 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Every precision, by its name in options, forms and recipes.
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("f32", Self::F32), ("f16", Self::F16), ("packed", Self::Packed)];
+
     /// How weights that are computed with in f32 are kept.
     fn packing(self) -> Packing {
         if self == Self::Packed { Packing::Rounded } else { Packing::Exact }
@@ -67,13 +81,7 @@ impl std::str::FromStr for Precision {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            "packed" => Ok(Self::Packed),
-            _ => Err(format!("{text:?} is no precision; auto, f32, f16 and packed are")),
-        }
+        named("precision", &Self::NAMES, text)
     }
 }
 

@@ -7,8 +7,9 @@ use burn::tensor::DType;
 use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::controlnet::ControlNet;
 use clarifier_model::embedding::Embedding;
+use clarifier_model::family::ModelFamily;
 use clarifier_model::files::{
-    Component, ComponentFile, FileError, Source, TensorFile, TensorInfo, chroma_lock, component, scheduler,
+    Component, ComponentFile, FileError, Source, TensorFile, TensorInfo, component,
 };
 use clarifier_model::loader::Placement;
 use clarifier_model::lora::merge;
@@ -18,11 +19,10 @@ use clarifier_model::vae::Vae;
 use clarifier_model::weight::{Packing, expected_bytes};
 
 use crate::adapters::{open_embeddings, open_loras};
-use crate::demand::Demand;
 use crate::device::Backend;
 use crate::event::say;
 use crate::models::network;
-use crate::settings::{Asked, SolverKind};
+use crate::preview::Latents;
 use crate::shared::{Computed, KEPT_HINTS, Shared};
 use crate::{DiffusionPaths, Error, Event, Observer};
 
@@ -42,8 +42,8 @@ pub struct Diffusion {
     pub packing: Packing,
     /// Bytes that all weights take.
     pub weights: u64,
-    /// What the checkpoint says that they want.
-    pub asked: Asked,
+    /// What the checkpoint's files say of themselves.
+    pub family: ModelFamily,
     /// Bytes of tiles' hints that a redraw may keep for later steps: [`KEPT_HINTS`] at first.
     pub hint_budget: u64,
     /// Tiles of a redraw that are computed at once: 1 at first. A plan says how many there is room for ([`Plan::tile_batch`](crate::Plan::tile_batch)).
@@ -53,8 +53,6 @@ pub struct Diffusion {
     pub(crate) other_weights: u64,
     pub(crate) shared: RefCell<Shared>,
     pub(crate) paths: DiffusionPaths,
-    /// What they ask of a device.
-    pub(crate) demand: Demand,
 }
 
 /// The networks that predict noise.
@@ -78,8 +76,8 @@ impl Diffusion {
             return Err(Error::TextWidth { text, unet: width });
         }
         let misfit = |what: &str| Err(Error::Misfit { what: what.to_owned() });
-        if self.text_encoder.positions() < clarifier_model::tokenizer::CHUNK {
-            return misfit("the text encoder takes fewer than 77 tokens");
+        if self.text_encoder.positions() < self.family.context {
+            return misfit(&format!("the text encoder takes fewer than {} tokens", self.family.context));
         }
         let shape = |c: &clarifier_model::config::UNetConfig| {
             (c.block_out_channels.clone(), c.layers_per_block, c.cross_attention_dim, c.in_channels)
@@ -87,15 +85,18 @@ impl Diffusion {
         if shape(unet) != shape(control) {
             return misfit("the ControlNet is made for another UNet than the checkpoint's");
         }
-        if self.vae.config.latent_channels != unet.in_channels || self.vae.factor() != 8 {
+        if self.vae.config.latent_channels != unet.in_channels
+            || self.vae.factor() != self.family.factor as usize
+        {
             return misfit("the VAE's latents are not those that the checkpoint's UNet redraws");
         }
         Ok(())
     }
 
-    /// What latents look like, if the autoencoder's configuration says so.
-    pub(crate) fn rgb_of_latents(&self) -> Option<&[[f32; 3]]> {
-        self.vae.config.rgb_of_latents.as_deref()
+    /// What its latents look like.
+    pub(crate) fn latents(&self) -> Latents<'_> {
+        let rgb = self.vae.config.rgb_of_latents.as_deref().or(self.family.latent_rgb.as_deref());
+        Latents { rgb, factor: self.family.factor }
     }
 
     /// What UNet and ControlNet compute in: `f32`, `f16`, or `packed` for f32 with rounded weights.
@@ -169,19 +170,6 @@ impl Diffusion {
         parts.into_iter().map(bytes).sum()
     }
 
-    /// What the header of the checkpoint's file says that its networks want.
-    ///
-    /// # Errors
-    /// Likewise.
-    pub fn asked(paths: &DiffusionPaths) -> Result<Asked, FileError> {
-        let checkpoint = component(&paths.checkpoint, Component::UNet)?.file;
-        let named = scheduler(&*checkpoint).and_then(|name| SolverKind::parse(&name));
-        Ok(Asked {
-            solver: named.map(|(kind, _)| kind),
-            chroma_lock: chroma_lock(&*checkpoint).unwrap_or_default(),
-        })
-    }
-
     /// Load the networks, UNet and ControlNet to compute in `dtype`.
     ///
     /// # Errors
@@ -199,8 +187,7 @@ impl Diffusion {
         // All files are opened before the first byte of weights is read: a wrong one is found at once.
         let vae = component(paths.vae.as_ref().unwrap_or(&paths.checkpoint), Component::Vae)?;
         let (text, unet, controlnet) = files(paths, observe)?;
-        let asked = Self::asked(paths)?;
-        let demand = Demand::of_files(&*unet.file, &*controlnet.file, &*vae.file);
+        let family = ModelFamily::of_files(&unet, &*controlnet.file, &*vae.file)?;
         let embeddings = open_embeddings(&paths.embeddings, token_width(&*text.file))?;
         let text_encoder = network("text encoder", &text, &full, observe, |w, c| {
             ClipTextEncoder::load(w, c.config.as_ref())
@@ -219,13 +206,12 @@ impl Diffusion {
             packing: backend.packing,
             weights: other_weights + denoiser.weights,
             other_weights,
-            asked,
             hint_budget: KEPT_HINTS,
             tile_batch: 1,
             denoiser: Some(denoiser),
             shared: RefCell::default(),
             paths: paths.clone(),
-            demand,
+            family,
         };
         diffusion.check()?;
         Ok(diffusion)

@@ -1,8 +1,8 @@
 //! What enlarges a picture for the first guess, and what that takes.
 
-use clarifier_model::esrgan::Esrgan;
 use clarifier_model::files::{Source, open};
 use clarifier_model::loader::{Placement, Weights};
+use clarifier_model::upscalers::{self, Upscaler};
 use clarifier_raster::{Channels, Depth, Raster, StoreKind};
 use clarifier_tile::{Rect, Size, TileGrid};
 
@@ -20,12 +20,12 @@ pub enum Enlarger {
     /// The built-in networks.
     Lite {
         /// 2×.
-        x2: Esrgan,
+        x2: Box<dyn Upscaler>,
         /// 4×.
-        x4: Esrgan,
+        x4: Box<dyn Upscaler>,
     },
     /// A network from a file.
-    Network(Esrgan),
+    Network(Box<dyn Upscaler>),
 }
 
 impl Enlarger {
@@ -33,7 +33,7 @@ impl Enlarger {
     pub fn lite(placement: &Placement) -> Self {
         let load = |bytes| {
             let file = open(Source::built_in("lite", bytes)).expect("the built-in file is whole");
-            Esrgan::load(Weights::new(&*file, "lite", placement)).expect("the built-in network fits")
+            upscalers::load(Weights::new(&*file, "lite", placement)).expect("the built-in network fits")
         };
         Self::Lite { x2: load(LITE_X2), x4: load(LITE_X4) }
     }
@@ -47,12 +47,12 @@ impl Enlarger {
         }
     }
 
-    pub(crate) fn network(&self, factor: f64) -> Option<&Esrgan> {
+    pub(crate) fn network(&self, factor: f64) -> Option<&dyn Upscaler> {
         match self {
             Self::Lanczos => None,
-            Self::Lite { x2, .. } if factor <= 2.0 => Some(x2),
-            Self::Lite { x4, .. } => Some(x4),
-            Self::Network(network) => Some(network),
+            Self::Lite { x2, .. } if factor <= 2.0 => Some(&**x2),
+            Self::Lite { x4, .. } => Some(&**x4),
+            Self::Network(network) => Some(&**network),
         }
     }
 
@@ -66,7 +66,7 @@ impl Enlarger {
     pub fn operations(&self, from: Size, to: Size) -> f64 {
         let factor = f64::from(to.width) / f64::from(from.width);
         match self.network(factor) {
-            Some(network) => from.area() as f64 * network.operations(),
+            Some(network) => from.area() as f64 * network.cost().operations,
             // Two filters of some ten values, for three channels.
             None => to.area() as f64 * 120.0,
         }
@@ -105,9 +105,9 @@ pub(crate) fn grid(from: Size) -> TileGrid {
 }
 
 /// Bytes that a tile takes, about.
-fn tile_memory(network: &Esrgan, from: Size) -> u64 {
+fn tile_memory(network: &dyn Upscaler, from: Size) -> u64 {
     let side = |length: u32| u64::from(length.min(TILE + 2 * network.reach()));
-    side(from.width) * side(from.height) * network.bytes_per_pixel()
+    side(from.width) * side(from.height) * network.cost().bytes
 }
 
 /// Most bytes of tiles that a processor computes at once.
@@ -116,7 +116,7 @@ const TOGETHER_BYTES: u64 = 128 << 20;
 const MOST_TOGETHER: u64 = 4;
 
 /// How many tiles a processor computes at once: of a small network each layer ends before all its cores have had their share.
-pub(crate) fn together(network: &Esrgan, from: Size) -> usize {
+pub(crate) fn together(network: &dyn Upscaler, from: Size) -> usize {
     let threads = rayon::current_num_threads() as u64;
     let fit = TOGETHER_BYTES / tile_memory(network, from).max(1);
     fit.clamp(1, threads.min(MOST_TOGETHER)) as usize

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use burn::tensor::{DType, Tensor};
-use clarifier_model::esrgan::Esrgan;
+use clarifier_model::upscalers::Upscaler;
 use clarifier_raster::{Filter, Planes, Raster, StoreKind, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 use rayon::prelude::*;
@@ -185,7 +185,7 @@ impl<'a> Enlarging<'a> {
     /// The tile `core`, the `index`th.
     async fn tile(
         &self,
-        network: &Esrgan,
+        network: &dyn Upscaler,
         source: &Raster,
         (index, core): (usize, Rect),
     ) -> Result<Vec<f32>, Error> {
@@ -196,7 +196,7 @@ impl<'a> Enlarging<'a> {
     /// Some tiles, by number, on a processor, at once.
     fn together(
         &self,
-        network: &Esrgan,
+        network: &dyn Upscaler,
         source: &Raster,
         tiles: impl Iterator<Item = (usize, Rect)>,
     ) -> VecDeque<Result<Vec<f32>, Error>> {
@@ -215,7 +215,7 @@ impl<'a> Enlarging<'a> {
     }
 
     /// What the network sees for the tile `core` of `source`, and where in it the tile is.
-    fn seen(&self, network: &Esrgan, source: &Raster, core: Rect) -> Result<(Tensor<4>, Seen), Error> {
+    fn seen(&self, network: &dyn Upscaler, source: &Raster, core: Rect) -> Result<(Tensor<4>, Seen), Error> {
         let reach = network.reach();
         // As far as the picture goes on a flat axis, as far as the network sees on a circular one.
         let axis = |start: u32, length: u32, side: u32, wraps: bool| {
@@ -237,7 +237,13 @@ impl<'a> Enlarging<'a> {
     }
 
     /// The `index`th tile's own part of the network's output.
-    fn kept(&self, network: &Esrgan, output: Vec<f32>, seen: Seen, index: usize) -> Result<Vec<f32>, Error> {
+    fn kept(
+        &self,
+        network: &dyn Upscaler,
+        output: Vec<f32>,
+        seen: Seen,
+        index: usize,
+    ) -> Result<Vec<f32>, Error> {
         let scale = network.scale() as u32;
         let output = Planes::new(seen.size.times(scale), 3, output);
         let output = if self.bgr { reversed(output) } else { output };

@@ -39,9 +39,8 @@ impl RecipeModels {
     /// The networks of a choice.
     pub fn of(upscaler: &UpscalerChoice, paths: Option<&DiffusionPaths>) -> Self {
         let upscaler = match upscaler {
-            UpscalerChoice::Lite => RecipeFile::built_in("lite"),
-            UpscalerChoice::Lanczos => RecipeFile::built_in("lanczos"),
             UpscalerChoice::File(source) => RecipeFile::of(source),
+            built_in => RecipeFile::built_in(&built_in.name()),
         };
         let upscaler = Some(upscaler);
         let Some(paths) = paths else { return Self { upscaler, ..Self::default() } };

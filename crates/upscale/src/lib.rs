@@ -7,7 +7,6 @@ mod band;
 mod brownian;
 mod canvas;
 mod chroma;
-mod demand;
 pub mod device;
 mod device_memory;
 mod diffuse;
@@ -52,9 +51,9 @@ mod transfer;
 pub use adapters::{LoraChoice, lora_tags, mentioned_embeddings};
 pub use autoencode::Autoencoder;
 pub use canvas::Canvas;
+pub use clarifier_model::family::ModelFamily;
 pub use clarifier_model::files::Source;
 pub use clarifier_model::tokenizer::LoraTag;
-pub use demand::Demand;
 pub use diffuse::Redraw;
 pub use diffusion::Diffusion;
 pub use enlarge::Enlarger;
@@ -74,10 +73,10 @@ pub use preset::{Preset, PresetError};
 pub use preview::{Preview, StepPreview};
 pub use probe::speed;
 pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
-pub use schedule::{TRAINING_STEPS, alphas_cumprod, sigma};
+pub use schedule::sigma;
 pub use settings::{
-    Asked, ControlMode, Field, HintSource, Kind, MaskMode, Schedule, Seamless, Settings, SettingsError,
-    SolverKind, StrengthMode, TileWindow, VaeStatistics, description,
+    ControlMode, Field, HintSource, Kind, MaskMode, ModelDefaults, Schedule, Seamless, Settings,
+    SettingsError, SolverKind, StrengthMode, TileWindow, VaeStatistics, description,
 };
 pub use shared::{Computed, KEPT_HINTS};
 pub use solver::{Solver, SolverState};

@@ -2,20 +2,11 @@
 
 use burn::tensor::DType;
 use clarifier_kernels::AttentionBudget;
+use clarifier_model::family::ModelFamily;
 use clarifier_model::weight::Packing;
 
-use crate::demand::Demand;
 use crate::device::{AdapterInfo, Backend};
-use crate::settings::Asked;
 use crate::shared::KEPT_HINTS;
-
-/// Bytes of weights in f32 (FACTS: 5.8 GB): UNet and ControlNet; text encoder and VAE.
-const UNET_WEIGHTS: u64 = 4_890_000_000;
-const OTHER_WEIGHTS: u64 = 820_000_000;
-/// The same packed, but for the table of tokens, which stays in f32 on the host.
-const OTHER_PACKED: u64 = 490_000_000;
-/// Those of the starter set, whose file is in f16; its table of tokens is not.
-const STARTER_WEIGHTS: u64 = 42_700_000;
 
 /// Tiles that a GPU with memory of its own computes at once: the inner levels of one are too small for it.
 const LARGE_BATCH: usize = 4;
@@ -41,10 +32,8 @@ pub struct Machine {
     pub hint_budget: u64,
     /// How many tiles may be computed at once, if there is room.
     pub tile_batch: usize,
-    /// What the networks of diffusion ask of it.
-    pub demand: Demand,
-    /// What they ask for where the settings leave it to them.
-    pub asked: Asked,
+    /// The family of the diffusion networks, whose cost a plan counts.
+    pub family: ModelFamily,
 }
 
 impl Machine {
@@ -52,25 +41,25 @@ impl Machine {
     /// tensor that it can see. Files are taken to be in f16, as are usual.
     pub fn described(name: &str, half: bool, max_tensor: Option<u64>) -> Self {
         let attention = max_tensor.map_or_else(AttentionBudget::default, AttentionBudget::for_buffer);
-        let weights = usual_weights(half, true);
+        let family = ModelFamily::sd15();
         Self {
             reason: name.into(),
             half,
             attention,
             max_tensor,
-            weights,
+            weights: family.weights.bytes(half, true),
             packing: Packing::Exact,
             memory: None,
             hint_budget: KEPT_HINTS,
             tile_batch: 1,
-            demand: Demand::default(),
-            asked: Asked::default(),
+            family,
         }
     }
 
-    /// The same for the starter set in the place of SD 1.5.
-    pub fn with_starter(self) -> Self {
-        Self { weights: STARTER_WEIGHTS, demand: Demand::starter(), asked: Asked::STARTER, ..self }
+    /// This device for networks of another family, from files in f16, as are usual.
+    pub fn with_family(self, family: ModelFamily) -> Self {
+        let weights = family.weights.bytes(self.half, self.packing != Packing::Never);
+        Self { weights, family, ..self }
     }
 
     /// Bytes of a GPU's memory that a run may plan with, if it is known: a tenth is left for what is beside the engine and what
@@ -80,16 +69,11 @@ impl Machine {
     }
 }
 
-/// Bytes of the weights of SD 1.5 and a ControlNet from files in f16, as are usual.
-fn usual_weights(half: bool, packed: bool) -> u64 {
-    let (unet, other) = if packed { (UNET_WEIGHTS / 2, OTHER_PACKED) } else { (UNET_WEIGHTS, OTHER_WEIGHTS) };
-    other + if half { UNET_WEIGHTS / 2 } else { unet }
-}
-
 impl From<&Backend> for Machine {
     fn from(backend: &Backend) -> Self {
         let largest = |adapter: &AdapterInfo| adapter.max_buffer.min(adapter.max_binding);
         let half = backend.dtype == DType::F16;
+        let family = ModelFamily::sd15();
         let gpu = backend.adapter.as_ref().filter(|adapter| !adapter.software);
         let memory = gpu.and_then(|gpu| gpu.memory);
         // What has no memory of its own is busy with one tile.
@@ -97,13 +81,12 @@ impl From<&Backend> for Machine {
         Self {
             reason: backend.reason.clone(),
             half,
-            weights: usual_weights(half, backend.packing != Packing::Never),
+            weights: family.weights.bytes(half, backend.packing != Packing::Never),
             packing: backend.packing,
             memory,
             hint_budget: KEPT_HINTS,
             tile_batch: if is_large { LARGE_BATCH } else { 1 },
-            demand: Demand::default(),
-            asked: Asked::default(),
+            family,
             attention: backend.attention,
             max_tensor: backend.adapter.as_ref().map(largest),
         }

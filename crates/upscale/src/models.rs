@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use burn::tensor::DType;
-use clarifier_model::esrgan::Esrgan;
+use clarifier_model::family::ModelFamily;
 use clarifier_model::files::{
     Component, ComponentFile, FileError, FileKind, Source, component, identify, open,
 };
 use clarifier_model::loader::{self, LoadError, Placement, Weights};
+use clarifier_model::upscalers;
 use clarifier_model::weight::Packing;
 
 use crate::adapters::LoraChoice;
 use crate::device::Backend;
 use crate::enlarge::Enlarger;
+use crate::settings::ModelDefaults;
 use crate::{Diffusion, Error, Event, Machine, Observer, Settings};
 
 /// What enlarges the picture before it is redrawn.
@@ -26,15 +28,32 @@ pub enum UpscalerChoice {
     File(Source),
 }
 
+impl UpscalerChoice {
+    /// What needs no file, by its name in options, forms and recipes.
+    pub const BUILT_IN: [(&'static str, Self); 2] = [("lite", Self::Lite), ("lanczos", Self::Lanczos)];
+
+    /// The built-in upscaler of this name.
+    pub fn built_in(name: &str) -> Option<Self> {
+        Self::BUILT_IN.into_iter().find(|(known, _)| *known == name).map(|(_, choice)| choice)
+    }
+
+    /// Its name, or its file's.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(source) => source.display().to_string(),
+            built_in => {
+                let found = Self::BUILT_IN.into_iter().find(|(_, choice)| choice == built_in);
+                found.map(|(name, _)| name.to_owned()).unwrap_or_default()
+            }
+        }
+    }
+}
+
 impl std::str::FromStr for UpscalerChoice {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "lite" => Self::Lite,
-            "lanczos" => Self::Lanczos,
-            path => Self::File(PathBuf::from(path).into()),
-        })
+        Ok(Self::built_in(text).unwrap_or_else(|| Self::File(PathBuf::from(text).into())))
     }
 }
 
@@ -54,6 +73,14 @@ pub struct DiffusionPaths {
 }
 
 impl DiffusionPaths {
+    /// The family of the networks, of which only the headers are read.
+    ///
+    /// # Errors
+    /// If a file is missing or of another kind, or the checkpoint was trained in a way that the recipe does not know.
+    pub fn family(&self) -> Result<ModelFamily, FileError> {
+        ModelFamily::read(&self.checkpoint, &self.controlnet, self.vae.as_ref())
+    }
+
     /// Whether a checkpoint has a ControlNet in it: a folder, or a set in one file.
     pub fn has_controlnet(checkpoint: &Source) -> bool {
         component(checkpoint, Component::ControlNet).is_ok()
@@ -71,9 +98,10 @@ pub struct Models {
 }
 
 impl Models {
-    /// `settings` with what they leave to these networks as those ask for it.
-    pub fn settled(&self, settings: &Settings) -> Settings {
-        settings.settled(self.diffusion.as_ref().map(|diffusion| diffusion.asked).unwrap_or_default())
+    /// `settings` with these networks' defaults for what they leave open.
+    pub fn resolve(&self, settings: &Settings) -> Settings {
+        let family = self.diffusion.as_ref().map(|diffusion| &diffusion.family);
+        settings.resolve(family.map(ModelDefaults::of).unwrap_or_default())
     }
 
     /// Load the networks, one tensor at a time.
@@ -101,9 +129,9 @@ impl Models {
         let machine = Machine::from(&self.backend);
         match &self.diffusion {
             Some(diffusion) => {
-                let demand = diffusion.demand.clone();
-                let Diffusion { weights, hint_budget, asked, .. } = *diffusion;
-                Machine { weights, hint_budget, demand, asked, ..machine }
+                let family = diffusion.family.clone();
+                let Diffusion { weights, hint_budget, .. } = *diffusion;
+                Machine { weights, hint_budget, family, ..machine }
             }
             _ => machine,
         }
@@ -128,12 +156,12 @@ impl Enlarger {
                 let file = open(source)?;
                 let name = source.display().to_string();
                 let kind = identify(&*file);
-                if !matches!(kind, FileKind::Esrgan | FileKind::Unknown) {
+                if !matches!(kind, FileKind::Upscaler | FileKind::Unknown) {
                     let wanted = "--upscaler takes an ESRGAN file, or lite, or lanczos".into();
                     return Err(FileError::WrongKind { name, is: kind, wanted }.into());
                 }
-                let part = ComponentFile { file, config: None, name };
-                let network = network("upscaler", &part, &placement, observe, |w, _| Esrgan::load(w));
+                let part = ComponentFile { file, config: None, scheduler: None, is_set: false, name };
+                let network = network("upscaler", &part, &placement, observe, |w, _| upscalers::load(w));
                 Ok(Self::Network(network.await?.0))
             }
         }

@@ -3,10 +3,11 @@
 //! The order of tiles, the platform, the number of threads and an interruption cannot change it, and
 //! any part of a canvas has the noise that it has in the whole.
 
+use clarifier_model::family::ModelFamily;
 use clarifier_model::files::{Source, TensorFile};
 use clarifier_tile::{Rect, Size};
 
-use crate::autoencode::{FACTOR, latent_size};
+use crate::autoencode::latent_size;
 use crate::brownian;
 
 /// The multipliers and Weyl constants of Philox 4×32 (Salmon et al. 2011, "Parallel random numbers: as
@@ -163,15 +164,19 @@ pub enum NoiseError {
     },
 }
 
-/// Whether the file at `path` has a `noise` for a stage whose result is of this size, in pixels; only
-/// its header is read.
+/// Whether `file` has a `noise` for the latents of `family` of a stage whose result is of this size, in pixels; only its
+/// header is read.
 ///
 /// # Errors
 /// [`NoiseError`].
-pub fn check_noise_file(file: impl Into<Source>, result: Size) -> Result<(), NoiseError> {
-    // What SD 1.5's autoencoder makes of a picture.
-    let area = latent_size(result, FACTOR);
-    open(file.into(), [4, area.height as usize, area.width as usize]).map(drop)
+pub fn check_noise_file(
+    file: impl Into<Source>,
+    family: &ModelFamily,
+    result: Size,
+) -> Result<(), NoiseError> {
+    let area = latent_size(result, family.factor);
+    let expected = [family.latent_channels, area.height as usize, area.width as usize];
+    open(file.into(), expected).map(drop)
 }
 
 /// The tensor `noise` of `file`, which must be `[channels, height, width]` (a leading 1 is

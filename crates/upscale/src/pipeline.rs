@@ -9,7 +9,7 @@ use clarifier_tile::{Rect, Size};
 use serde::Serialize;
 
 use crate::adapters::check_tags;
-use crate::autoencode::{FACTOR, latent_size};
+use crate::autoencode::latent_size;
 use crate::enlarge::{Enlarger, to_rgb};
 use crate::enlarging::Enlarging;
 use crate::event::say;
@@ -136,7 +136,7 @@ pub async fn upscale(
     observe: Observer<'_>,
 ) -> Result<Report, Error> {
     settings.validate()?;
-    let settings = &models.settled(settings);
+    let settings = &models.resolve(settings);
     let part = output_part(input.size(), settings, job.region)?;
     let team = &job.team;
     if team.leads() {
@@ -175,7 +175,9 @@ pub async fn upscale(
         }
         _ => None,
     };
-    let mut run = StageRun::new(settings, job, &plan, redrawn.unwrap_or(part), conditioning);
+    let family = models.diffusion.as_ref().map(|diffusion| diffusion.family.clone()).unwrap_or_default();
+    let factor = family.factor;
+    let mut run = StageRun::new(settings, job, &plan, family, redrawn.unwrap_or(part), conditioning);
     run.prepare(models);
     let own = ledger(models, input, settings, job, redrawn.and(plan.first()));
     let mut ledger = Ledger::of_team(own, team)?;
@@ -203,7 +205,7 @@ pub async fn upscale(
         && let Some(picture) = &picture
         && job.region.is_none()
     {
-        team.agree(shown(picture, settings, job, observe))?;
+        team.agree(shown(picture, settings, factor, job, observe))?;
     }
     for (index, stage) in plan.iter().enumerate().skip(first) {
         team.agree(announce(observe, (index, plan.len()), stage))?;
@@ -211,7 +213,7 @@ pub async fn upscale(
         let after = run.stage(models, before, index, stage, &mut ledger, observe).await?;
         // Of a part, most tiles were never computed.
         if job.region.is_none() {
-            team.agree(shown(&after, settings, job, observe))?;
+            team.agree(shown(&after, settings, factor, job, observe))?;
         }
         picture = Some(after);
     }
@@ -252,8 +254,9 @@ fn ledger(
     let Some(journal) = &job.journal else { return Ok(Ledger::none(&job.scratch)) };
     let noise = match (&job.noise, &models.diffusion, first) {
         (Some(file), Some(diffusion), Some(stage)) => {
-            let Size { width, height } = latent_size(stage.to, FACTOR);
-            let channels = diffusion.vae.config.latent_channels;
+            let family = &diffusion.family;
+            let Size { width, height } = latent_size(stage.to, family.factor);
+            let channels = family.latent_channels;
             Some(noise_from_file(file, [channels, height as usize, width as usize])?)
         }
         _ => None,
@@ -263,8 +266,14 @@ fn ledger(
 }
 
 /// Show the tiles of a stage's result to those who asked for them.
-fn shown(picture: &Raster, settings: &Settings, job: &Job, observe: Observer<'_>) -> Result<(), Error> {
-    if job.previews { previews(picture, settings, observe) } else { Ok(()) }
+fn shown(
+    picture: &Raster,
+    settings: &Settings,
+    factor: u32,
+    job: &Job,
+    observe: Observer<'_>,
+) -> Result<(), Error> {
+    if job.previews { previews(picture, settings, factor, observe) } else { Ok(()) }
 }
 
 fn announce(observe: Observer<'_>, (index, stages): (usize, usize), stage: &Stage) -> Result<(), Error> {

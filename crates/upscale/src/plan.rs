@@ -5,12 +5,13 @@ use clarifier_model::weight::Packing;
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
-use crate::autoencode::{FACTOR, latent_size};
+use crate::autoencode::latent_size;
 use crate::device::Backend;
 use crate::diffusion::precision;
 use crate::enlarge::Enlarger;
 use crate::journal::room;
 use crate::pipeline::{enlarger_steps, source_size};
+use crate::settings::ModelDefaults;
 use crate::{HintSource, Machine, Seamless, Settings, Solver, StepNoise, stages};
 
 /// What a run is going to do.
@@ -145,7 +146,8 @@ impl Plan {
         input: Size,
         settings: &Settings,
     ) -> Self {
-        let settings = &settings.settled(machine.asked);
+        let family = &machine.family;
+        let settings = &settings.resolve(ModelDefaults::of(&machine.family));
         let input = source_size(input, settings);
         let stages = if diffusion {
             stages(input, settings.upscale_factor, settings.denoise_strength, 0)
@@ -160,16 +162,17 @@ impl Plan {
             + u64::from(settings.chroma_lock > 0.0);
         let mut largest_tensor = (0, Peak::Diffusion);
         let (mut hints, mut tile_batch) = (0, machine.tile_batch.max(1));
-        let kept = stages.iter().map(|stage| room(stage, enlarger, diffusion, settings)).max();
-        let (half, demand) = (machine.half, &machine.demand);
+        let kept =
+            stages.iter().map(|stage| room(stage, enlarger, diffusion.then_some(family), settings)).max();
+        let (half, denoiser, autoencoder) = (machine.half, &family.cost.denoiser, &family.cost.autoencoder);
         let planned = stages.iter().map(|stage| {
-            let latents = latent_size(stage.to, FACTOR);
+            let latents = latent_size(stage.to, family.factor);
             let tile = Size::new(settings.tile_width, settings.tile_height);
             let grid =
                 TileGrid::new(latents, tile, settings.tile_overlap.min(tile.width.min(tile.height) - 1));
             let grid = grid.expect("a picture has pixels");
             let noise = StepNoise { seed: 0, area: Rect::new(0, 0, latents) };
-            let solver = Solver::new(settings, stage.strength, noise);
+            let solver = Solver::new(settings, family, stage.strength, noise);
             let (steps, evaluations) =
                 if diffusion { (solver.steps(), solver.evaluations()) } else { (0, 0) };
             let enlarger_tile = enlarger.memory(stage.from, stage.to);
@@ -179,9 +182,9 @@ impl Plan {
             if diffusion {
                 let side = u64::from(settings.vae_tile.min(stage.to.width.max(stage.to.height)));
                 let value = if half { 2 } else { 4 };
-                let values = grid.tile().area() * demand.channels;
+                let values = grid.tile().area() * denoiser.channels;
                 let unet = values * BYTES_PER_LATENT_CHANNEL / if half { 2 } else { 1 };
-                let canvas = BYTES_PER_CANVAS_VALUE * demand.latent_channels * latents.area();
+                let canvas = BYTES_PER_CANVAS_VALUE * family.latent_channels as u64 * latents.area();
                 let kept = match settings.controlnet_scale > 0.0 && !settings.tile_jitter {
                     true => grid.len() as u64 * values * value,
                     false => 0,
@@ -189,11 +192,11 @@ impl Plan {
                 let kept = kept.min(machine.hint_budget);
                 hints = hints.max(kept);
                 let reused = match settings.reuse_features > 1 {
-                    true => grid.len() as u64 * grid.tile().area() * demand.reused * value,
+                    true => grid.len() as u64 * grid.tile().area() * denoiser.reused * value,
                     false => 0,
                 };
                 let beside = canvas + machine.attention.score_bytes + kept + reused;
-                let widest = grid.tile().area() * demand.widest * value;
+                let widest = grid.tile().area() * denoiser.widest * value;
                 let most = |room: Option<u64>, each: u64| room.map_or(u64::MAX, |room| room / each.max(1));
                 let room = machine.room().map(|room| room.saturating_sub(machine.weights + beside));
                 let at_once = most(room, unet).min(most(machine.max_tensor, widest)).max(1);
@@ -201,10 +204,10 @@ impl Plan {
                 let at_once = at_once.min(tile_batch as u64).min(grid.len() as u64);
                 let unet = beside + at_once * unet;
                 let bands = BYTES_PER_BAND_PIXEL * u64::from(stage.to.width) * u64::from(settings.vae_tile);
-                let vae = canvas + side * side * demand.vae_channels * BYTES_PER_VAE_CHANNEL + bands;
+                let vae = canvas + side * side * autoencoder.channels * BYTES_PER_VAE_CHANNEL + bands;
                 let tensors = [
                     (at_once * widest, Peak::Diffusion),
-                    (side * side * demand.vae_widest * 4, Peak::Autoencoder),
+                    (side * side * autoencoder.widest * 4, Peak::Autoencoder),
                 ];
                 largest_tensor =
                     tensors.into_iter().fold(largest_tensor, |a, b| if b.0 > a.0 { b } else { a });
@@ -221,10 +224,10 @@ impl Plan {
             // Without the negative prompt an evaluation takes half.
             let prompts = |at| if settings.is_guided(at, evaluations) { 1.0 } else { 0.5 };
             let latents_of_a_tile = grid.tile().area() as f64;
-            let of_tile = |at| demand.of_tile(latents_of_a_tile, settings.is_reusing(at, evaluations));
+            let of_tile = |at| denoiser.of_tile(latents_of_a_tile, settings.is_reusing(at, evaluations));
             let redraw: f64 = (0..evaluations).map(|at| prompts(at) * grid.len() as f64 * of_tile(at)).sum();
             let pixels = if diffusion { stage.to.area() as f64 } else { 0.0 };
-            let (encoding, decoding) = (pixels * demand.encoder, pixels * demand.decoder);
+            let (encoding, decoding) = (pixels * autoencoder.encoder, pixels * autoencoder.decoder);
             let work = [enlarger.operations(stage.from, stage.to), encoding, redraw, decoding];
             PlannedStage {
                 operations: encoding + redraw + decoding,
@@ -245,7 +248,7 @@ impl Plan {
         if diffusion {
             memory += machine.weights;
             if !half && machine.packing != Packing::Never {
-                memory += 4 * demand.largest_weight;
+                memory += 4 * denoiser.largest_weight;
             }
         }
         Self {
@@ -273,7 +276,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Demand;
+    use clarifier_model::cost::ModelCost;
 
     #[test]
     fn only_what_needs_most_shrinks_and_there_is_an_end_to_it() {
@@ -329,7 +332,7 @@ mod tests {
         assert_eq!((plain.weights, packed.weights), (5_710_000_000, 2_935_000_000));
         assert_eq!(half.weights, packed.weights);
         let saved = plain.peak_memory - packed.peak_memory;
-        assert_eq!(saved, plain.weights - packed.weights - 4 * Demand::default().largest_weight);
+        assert_eq!(saved, plain.weights - packed.weights - 4 * ModelCost::sd15().denoiser.largest_weight);
         let rounded = plan(Packing::Rounded, DType::F32);
         assert_eq!((&*packed.precision, &*rounded.precision, &*half.precision), ("f32", "packed", "f16"));
     }

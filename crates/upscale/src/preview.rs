@@ -6,7 +6,7 @@ use clarifier_raster::{Planes, Raster};
 use clarifier_tile::{Rect, Size, TileGrid};
 use serde::Serialize;
 
-use crate::autoencode::{FACTOR, latent_size};
+use crate::autoencode::latent_size;
 use crate::event::say;
 use crate::{Canvas, Error, Event, Observer, Settings};
 
@@ -31,16 +31,21 @@ pub struct Preview {
 }
 
 /// Tell `observe` of every tile of `picture`, a stage's result. They overlap, as the tiles do that they
-/// were redrawn in; without diffusion they are the same.
+/// were redrawn in; without diffusion they are the same. `factor` is the pixels along a latent's side.
 ///
 /// # Errors
 /// If the store fails; [`Error::Cancelled`].
-pub(crate) fn previews(picture: &Raster, settings: &Settings, observe: Observer) -> Result<(), Error> {
-    let area = latent_size(picture.size(), FACTOR);
+pub(crate) fn previews(
+    picture: &Raster,
+    settings: &Settings,
+    factor: u32,
+    observe: Observer,
+) -> Result<(), Error> {
+    let area = latent_size(picture.size(), factor);
     let tile = Size::new(settings.tile_width, settings.tile_height);
     let grid = TileGrid::new(area, tile, settings.tile_overlap).expect("settings were checked");
     for (index, rect) in grid.iter().enumerate() {
-        let Rect { x, y, size } = rect.times(FACTOR);
+        let Rect { x, y, size } = rect.times(factor);
         // The last latents of a row and of a column may reach over the picture's end.
         let size =
             Size::new(size.width.min(picture.size().width - x), size.height.min(picture.size().height - y));
@@ -82,15 +87,6 @@ pub struct StepPreview {
 
 /// The longest side of a step's preview in pixels.
 const LONGEST: u32 = 512;
-/// RGB of each of the four channels of SD 1.x's latents, of values in -1 ..= 1, and nothing added: a least squares fit to
-/// what the autoencoder gives (Kevin Turner, "Decoding latents to RGB without upscaling", Hugging Face forum, 2022).
-const RGB_OF_LATENTS: [[f32; 3]; 5] = [
-    [0.298, 0.207, 0.208],
-    [0.187, 0.286, 0.173],
-    [-0.158, 0.189, 0.264],
-    [-0.184, -0.271, -0.473],
-    [0.0; 3],
-];
 
 /// The squares of a part, each of which one pixel stands for: it is for watching.
 struct Squares {
@@ -123,6 +119,15 @@ impl Squares {
 /// A value in 0 ..= 1 in 8 bits.
 fn level(value: f32) -> u8 {
     (value.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+/// What the latents of a family look like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latents<'a> {
+    /// RGB of each channel, for values in -1 ..= 1, and last what is added to their sum; none if nothing is known.
+    pub rgb: Option<&'a [[f32; 3]]>,
+    /// Pixels along a latent's side.
+    pub factor: u32,
 }
 
 impl StepPreview {
@@ -163,19 +168,18 @@ impl StepPreview {
         Ok(Self { x: 0, y: 0, covers, width, height, pixels: pixels.into() })
     }
 
-    /// Of `part` of the canvas `x` at noise `sigma` and of the noise `eps` that the network saw in it: the picture that it
-    /// is on the way to. `part` lies at the latent `corner` of the stage's result. `rgb` is of the autoencoder's
-    /// configuration, and may be none for SD 1.x's.
+    /// The picture that `part` of the canvas `x` is on the way to, where the network saw the noise `eps` in it at the
+    /// noise level `sigma`. `part` lies at the latent `corner` of the stage's result.
     ///
     /// None if nothing is known of the latents.
     pub(crate) fn new(
-        rgb: Option<&[[f32; 3]]>,
+        Latents { rgb, factor }: Latents<'_>,
         (x, eps): (&Canvas, &Canvas),
         part: Rect,
         corner: (u32, u32),
         sigma: f64,
     ) -> Option<Self> {
-        let (added, colours) = rgb.unwrap_or(&RGB_OF_LATENTS).split_last()?;
+        let (added, colours) = rgb?.split_last()?;
         if x.channels != colours.len() {
             return None;
         }
@@ -202,9 +206,9 @@ impl StepPreview {
             [0, 1, 2].map(|c| level((sum[c] / count + added[c] + 1.0) / 2.0))
         });
         Some(Self {
-            x: corner.0 * FACTOR,
-            y: corner.1 * FACTOR,
-            covers: (part.size.width * FACTOR, part.size.height * FACTOR),
+            x: corner.0 * factor,
+            y: corner.1 * factor,
+            covers: (part.size.width * factor, part.size.height * factor),
             width: size.width,
             height: size.height,
             pixels: pixels.collect(),
@@ -214,7 +218,15 @@ impl StepPreview {
 
 #[cfg(test)]
 mod tests {
+    use clarifier_model::family::ModelFamily;
+
     use super::*;
+
+    /// What SD 1.5's latents look like.
+    fn sd15(look: impl FnOnce(Latents) -> Option<StepPreview>) -> Option<StepPreview> {
+        let family = ModelFamily::sd15();
+        look(Latents { rgb: family.latent_rgb.as_deref(), factor: family.factor })
+    }
 
     /// A picture of latents, at noise σ, and that noise.
     fn noisy(size: Size, sigma: f64, picture: impl Fn(usize) -> f32) -> (Canvas, Canvas) {
@@ -235,12 +247,13 @@ mod tests {
         let picture = |i: usize| if i < 200 { (i % 20) as f32 / 10.0 - 1.0 } else { 0.0 };
         let (x, eps) = noisy(size, 3.0, picture);
         let part = Rect::new(4, 2, Size::new(10, 5));
-        let preview = StepPreview::new(None, (&x, &eps), part, (4, 2), 3.0).unwrap();
+        let preview = sd15(|latents| StepPreview::new(latents, (&x, &eps), part, (4, 2), 3.0)).unwrap();
         assert_eq!((preview.x, preview.y, preview.covers), (32, 16, (80, 40)));
         assert_eq!((preview.width, preview.height, preview.pixels.len()), (10, 5, 150));
         for (i, pixel) in preview.pixels.as_chunks::<3>().0.iter().enumerate() {
             let value = picture(4 + i % 10);
-            let expected = RGB_OF_LATENTS[0].map(|of| ((value * of + 1.0) / 2.0 * 255.0).round() as i32);
+            let expected = ModelFamily::sd15().latent_rgb.unwrap()[0]
+                .map(|of| ((value * of + 1.0) / 2.0 * 255.0).round() as i32);
             // Rounding of the noise in f32.
             assert!(pixel.iter().zip(expected).all(|(p, e)| (i32::from(*p) - e).abs() <= 1), "{i} {pixel:?}");
         }
@@ -266,13 +279,18 @@ mod tests {
     fn large_canvases_have_small_previews_and_other_latents_none() {
         let size = Size::new(1100, 7);
         let (x, eps) = noisy(size, 0.0, |_| 0.5);
-        let preview = StepPreview::new(None, (&x, &eps), Rect::new(0, 0, size), (0, 0), 0.0).unwrap();
+        let preview = {
+            let whole = Rect::new(0, 0, size);
+            sd15(|latents| StepPreview::new(latents, (&x, &eps), whole, (0, 0), 0.0)).unwrap()
+        };
         assert_eq!((preview.width, preview.height, preview.covers), (367, 3, (8800, 56)));
         let grey = &preview.pixels[..3];
         assert!(preview.pixels.chunks_exact(3).all(|pixel| pixel == grey), "blocks at the end are means too");
         let other = Canvas { channels: 16, data: vec![0.0; 16 * 64], size: Size::new(8, 8) };
+        let whole = Rect::new(0, 0, other.size);
+        assert!(sd15(|latents| StepPreview::new(latents, (&other, &other), whole, (0, 0), 1.0)).is_none());
         let of_other =
-            |rgb| StepPreview::new(rgb, (&other, &other), Rect::new(0, 0, other.size), (0, 0), 1.0);
+            |rgb| StepPreview::new(Latents { rgb, factor: 8 }, (&other, &other), whole, (0, 0), 1.0);
         assert!(of_other(None).is_none());
         // Unless their autoencoder says what they look like.
         let mut rgb = [[0.5; 3]; 17];

@@ -1,27 +1,11 @@
-//! The noise schedule that SD 1.x was trained with, and those that samplers take from it.
+//! The noise levels that a model was trained with, and the schedules that samplers take from them.
+
+use clarifier_model::family::{ModelFamily, TRAINING_STEPS};
 
 use crate::settings::Schedule;
 
-/// Timesteps of the training.
-pub const TRAINING_STEPS: usize = 1000;
-const FIRST_BETA: f64 = 8.5e-4;
-const LAST_BETA: f64 = 0.012;
 /// How much of a Karras schedule's steps lies at small σ.
 const KARRAS_RHO: f64 = 7.0;
-
-/// ᾱ of each timestep: how much of the picture is left (Ho et al. 2020), for the "scaled linear" βs,
-/// `β = linspace(√β₀, √β₉₉₉, 1000)²`.
-pub fn alphas_cumprod() -> Vec<f64> {
-    let (first, last) = (FIRST_BETA.sqrt(), LAST_BETA.sqrt());
-    let mut product = 1.0;
-    (0..TRAINING_STEPS)
-        .map(|i| {
-            let root = first + (last - first) * i as f64 / (TRAINING_STEPS - 1) as f64;
-            product *= 1.0 - root * root;
-            product
-        })
-        .collect()
-}
 
 /// σ = √((1 − ᾱ)/ᾱ), noise over picture.
 pub fn sigma(alpha_cumprod: f64) -> f64 {
@@ -34,8 +18,9 @@ pub(crate) struct Training {
 }
 
 impl Training {
-    pub fn new() -> Self {
-        Self { log_sigmas: alphas_cumprod().into_iter().map(|alpha| sigma(alpha).ln()).collect() }
+    pub fn new(family: &ModelFamily) -> Self {
+        let alphas = family.betas.alphas_cumprod(family.zero_terminal_snr);
+        Self { log_sigmas: alphas.into_iter().map(|alpha| sigma(alpha).ln()).collect() }
     }
 
     /// σ at `timestep` (0 ..= 999), which may be fractional: log σ is interpolated.
@@ -80,7 +65,7 @@ mod tests {
 
     #[test]
     fn timesteps_and_sigmas_are_inverse() {
-        let training = Training::new();
+        let training = Training::new(&ModelFamily::sd15());
         for t in [0.0, 0.25, 1.0, 499.5, 936.0, 998.75, 999.0] {
             assert!((training.timestep(training.sigma(t)) - t).abs() < 1e-9, "{t}");
         }
@@ -89,7 +74,7 @@ mod tests {
 
     #[test]
     fn schedules_run_from_the_start_to_zero() {
-        let training = Training::new();
+        let training = Training::new(&ModelFamily::sd15());
         for schedule in [Schedule::Default, Schedule::Karras, Schedule::Exponential, Schedule::SgmUniform] {
             for (steps, start) in [(1, 999.0), (2, 300.0), (18, 999.0), (1000, 999.0)] {
                 let sigmas = training.sigmas(schedule, steps, start);
@@ -103,7 +88,7 @@ mod tests {
 
     #[test]
     fn sigmas_are_those_of_stable_diffusion() {
-        let alphas = alphas_cumprod();
+        let alphas = ModelFamily::sd15().betas.alphas_cumprod(false);
         assert!((sigma(alphas[0]) - 0.02917).abs() < 1e-5);
         assert!((sigma(alphas[999]) - 14.6146).abs() < 1e-4);
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choices::{ControlMode, HintSource, MaskMode, Seamless, TileWindow, VaeStatistics};
 pub use describe::{Field, Kind, description};
-pub use sampler::{Asked, Schedule, SolverKind, StrengthMode};
+pub use sampler::{ModelDefaults, Schedule, SolverKind, StrengthMode};
 
 /// What an upscale does.
 // `remote` makes functions of what would be the traits' implementations. Ours, in `sampler.rs`, call them.

@@ -14,6 +14,7 @@ mod sde;
 mod timesteps;
 mod unipc;
 
+use clarifier_model::family::{ModelFamily, Prediction};
 use clarifier_tile::Rect;
 use combination::{Evaluation, MOST_KEPT, alpha};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct Solver {
     evaluations: Vec<Evaluation>,
     timesteps: Vec<f32>,
     steps: usize,
+    /// What the network's output means.
+    prediction: Prediction,
     noise: StepNoise,
     state: SolverState,
 }
@@ -47,15 +50,15 @@ pub struct SolverState {
 }
 
 impl Solver {
-    /// The sampler of `settings`, for `strength` (0 ..= 1) rather than the settings' own.
+    /// The sampler of `settings` for a model of `family`, with `strength` (0 ..= 1) in place of the settings' own.
     ///
     /// With [`StrengthMode::Steps`] the last of the schedule's N steps are executed, from step
     /// `⌊N · (1 − strength)⌋` on. With [`StrengthMode::Sigma`] it is as many steps, but of a schedule that begins at
     /// training timestep `t = 999 · strength`: for samplers that go by timesteps, and by default for dpmsolver and unipc,
     /// `t · (1 − i/n)` for i < n; else the schedule's formula with σ(t) for the largest σ. Timesteps between whole ones
     /// have the σ that lies between in log σ.
-    pub fn new(settings: &Settings, strength: f64, noise: StepNoise) -> Self {
-        let training = Training::new();
+    pub fn new(settings: &Settings, family: &ModelFamily, strength: f64, noise: StepNoise) -> Self {
+        let training = Training::new(family);
         let all = settings.num_inference_steps as usize;
         let first = ((all as f64 * (1.0 - strength)) as usize).min(all);
         let steps = all - first;
@@ -68,7 +71,8 @@ impl Solver {
             }
         };
         let timesteps = evaluations.iter().map(|e| training.timestep(e.sigma) as f32).collect();
-        Self { evaluations, timesteps, steps, noise, state: SolverState::default() }
+        let prediction = family.prediction;
+        Self { evaluations, timesteps, steps, prediction, noise, state: SolverState::default() }
     }
 
     /// Evaluations of the network; none if the strength is 0.
@@ -120,6 +124,14 @@ impl Solver {
         }
     }
 
+    /// The noise in a value `x` of the canvas that evaluation `index` got, by what the network gave for it.
+    ///
+    /// # Panics
+    /// If there is no such evaluation.
+    pub fn predicted_noise(&self, index: usize, x: f32, output: f32) -> f32 {
+        self.prediction.noise(self.evaluations[index].sigma, f64::from(x), f64::from(output)) as f32
+    }
+
     /// What noise evaluation `index` draws.
     ///
     /// # Panics
@@ -128,28 +140,29 @@ impl Solver {
         self.evaluations[index].draw
     }
 
-    /// After evaluation `index` of the network, from 0: `x` and its noise `eps`, both `[channels, height, width]` of the
-    /// canvas, to the `x` of the next evaluation, or to the result. Its own noise is that of the [`StepNoise`] it was made with.
+    /// After evaluation `index` of the network, from 0: `x` and what the network gave for it, `output`, both `[channels, height, width]`
+    /// of the canvas, to the `x` of the next evaluation, or to the result. Its own noise is that of the [`StepNoise`] it was made with.
     ///
     /// # Panics
     /// If `index` is not [`SolverState::done`], or the lengths are not the canvas's.
-    pub fn step(&mut self, index: usize, x: &mut [f32], eps: &[f32]) {
+    pub fn step(&mut self, index: usize, x: &mut [f32], output: &[f32]) {
         let plane = self.noise.area.size.area() as usize;
         let noise = self.draw(index).map(|draw| {
             assert_eq!(x.len() % plane, 0, "planes of the noise's area");
             self.noise.draw(draw, x.len() / plane)
         });
-        self.step_with(index, x, eps, noise.as_deref());
+        self.step_with(index, x, output, noise.as_deref());
     }
 
     /// [`Self::step`] with noise from elsewhere, which must be there if [`Self::draw`] says so.
     ///
     /// # Panics
     /// Likewise, and without the noise.
-    pub fn step_with(&mut self, index: usize, x: &mut [f32], eps: &[f32], noise: Option<&[f32]>) {
+    pub fn step_with(&mut self, index: usize, x: &mut [f32], output: &[f32], noise: Option<&[f32]>) {
         assert_eq!(index, self.state.done, "evaluations come in order");
-        assert_eq!(x.len(), eps.len());
+        assert_eq!(x.len(), output.len());
         let evaluation = &self.evaluations[index];
+        let (prediction, sigma) = (self.prediction, evaluation.sigma);
         assert!(evaluation.draw.is_none() || noise.is_some_and(|noise| noise.len() == x.len()), "noise");
         let kept = &mut self.state.kept;
         kept.resize_with(evaluation.keep.len(), || vec![0.0; x.len()]);
@@ -160,9 +173,9 @@ impl Solver {
                 *before = kept[i];
             }
             let noise = noise.map_or(0.0, |noise| f64::from(noise[i]));
-            let value = |combination: &combination::Combination| {
-                combination.of(f64::from(*x), f64::from(eps[i]), noise, &before)
-            };
+            let eps = prediction.noise(sigma, f64::from(*x), f64::from(output[i]));
+            let value =
+                |combination: &combination::Combination| combination.of(f64::from(*x), eps, noise, &before);
             let next = value(&evaluation.next);
             for (kept, keep) in kept.iter_mut().zip(&evaluation.keep) {
                 kept[i] = value(keep);
@@ -224,7 +237,7 @@ fn evaluations(
     };
     let own = schedule == Schedule::Default;
     match kind {
-        // Who has networks has settled it before.
+        // Who has networks has resolved it before.
         SolverKind::Auto | SolverKind::Dpmsolver if own => {
             dpm::dpm_solver(&ending(&timed(timesteps::linspace), least))
         }

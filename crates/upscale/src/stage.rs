@@ -1,9 +1,10 @@
 //! One stage: enlarge, redraw, hold the colours.
 
+use clarifier_model::family::ModelFamily;
 use clarifier_raster::{Filter, Raster, Wrap, resize_wrapped};
 use clarifier_tile::{Rect, Size};
 
-use crate::autoencode::{Autoencoder, FACTOR, latent_size};
+use crate::autoencode::{Autoencoder, latent_size};
 use crate::chroma;
 use crate::device::Backend;
 use crate::enlarging::Enlarging;
@@ -25,6 +26,7 @@ pub(crate) struct StageRun<'a> {
     settings: &'a Settings,
     job: &'a Job,
     plan: &'a [Stage],
+    family: ModelFamily,
     /// The part of the last stage's result that is wanted.
     part: Rect,
     /// None if nothing is redrawn.
@@ -50,6 +52,7 @@ impl<'a> StageRun<'a> {
         settings: &'a Settings,
         job: &'a Job,
         plan: &'a [Stage],
+        family: ModelFamily,
         part: Rect,
         conditioning: Option<Conditioning>,
     ) -> Self {
@@ -57,6 +60,7 @@ impl<'a> StageRun<'a> {
             settings,
             job,
             plan,
+            family,
             part,
             conditioning,
             needed: Vec::new(),
@@ -73,21 +77,22 @@ impl<'a> StageRun<'a> {
         if self.conditioning.is_none() {
             return stage.to;
         }
-        let side = |length: u32, wraps: bool| if wraps { length.next_multiple_of(FACTOR) } else { length };
+        let factor = self.family.factor;
+        let side = |length: u32, wraps: bool| if wraps { length.next_multiple_of(factor) } else { length };
         Size::new(side(stage.to.width, self.wrap().x), side(stage.to.height, self.wrap().y))
     }
 
     fn autoencoder(&self, stage: &Stage) -> Autoencoder {
-        Autoencoder::new(self.work_size(stage), self.settings.vae_tile, self.wrap(), FACTOR)
+        Autoencoder::new(self.work_size(stage), self.settings.vae_tile, self.wrap(), self.family.factor)
     }
 
     fn tiles(&self, stage: &Stage) -> StepTiles {
-        StepTiles::new(latent_size(self.work_size(stage), FACTOR), self.settings, stage.seed)
+        StepTiles::new(latent_size(self.work_size(stage), self.family.factor), self.settings, stage.seed)
     }
 
     fn solver(&self, stage: &Stage) -> Solver {
-        let area = Rect::new(0, 0, latent_size(self.work_size(stage), FACTOR));
-        Solver::new(self.settings, stage.strength, StepNoise { seed: stage.seed, area })
+        let area = Rect::new(0, 0, latent_size(self.work_size(stage), self.family.factor));
+        Solver::new(self.settings, &self.family, stage.strength, StepNoise { seed: stage.seed, area })
     }
 
     /// Find out, from the last stage backwards, what each must get right.
@@ -103,12 +108,12 @@ impl<'a> StageRun<'a> {
             }
             let needed = if self.conditioning.is_some() {
                 let held = if self.settings.colour_lock > 0.0 { part.grown(REACH, work) } else { part };
-                let latents = in_latents(held);
+                let latents = in_latents(held, self.family.factor);
                 let autoencoder = self.autoencoder(stage);
                 let steps = self.solver(stage).evaluations();
                 let (_, start) = self.tiles(stage).needed(steps, autoencoder.cover(latents));
                 // The last latents may reach over the picture's end.
-                let guess = autoencoder.cover(start).times(FACTOR).grown(0, work).hull(held);
+                let guess = autoencoder.cover(start).times(self.family.factor).grown(0, work).hull(held);
                 // All tiles take their statistics from the first stage's whole guess.
                 let guess = if index == 0 { whole(work) } else { guess };
                 Needed { guess, latents, start }
@@ -245,7 +250,7 @@ impl<'a> StageRun<'a> {
         (autoencoder.statistics, autoencoder.team) = (self.statistics.clone(), team.clone());
         autoencoder.looks = self.job.looks;
         let (solver, tiles) = (self.solver(stage), self.tiles(stage));
-        let (area, channels) = (tiles.frame().core(), diffusion.vae.config.latent_channels);
+        let (area, channels) = (tiles.frame().core(), diffusion.family.latent_channels);
         let count = Some(channels * area.area() as usize);
         let canvas = |data| Canvas { size: area, channels, data };
         let canvas = match ledger.value(&latents, count)? {
@@ -337,8 +342,8 @@ struct StageRedraw<'a> {
 }
 
 /// The latents that a part of the picture is made of.
-fn in_latents(pixels: Rect) -> Rect {
-    let (x, y) = (pixels.x / FACTOR, pixels.y / FACTOR);
-    let size = Size::new(pixels.right().div_ceil(FACTOR) - x, pixels.bottom().div_ceil(FACTOR) - y);
+fn in_latents(pixels: Rect, factor: u32) -> Rect {
+    let (x, y) = (pixels.x / factor, pixels.y / factor);
+    let size = Size::new(pixels.right().div_ceil(factor) - x, pixels.bottom().div_ceil(factor) - y);
     Rect::new(x, y, size)
 }

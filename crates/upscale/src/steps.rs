@@ -304,11 +304,18 @@ impl<'a> Steps<'a> {
             return Ok(());
         };
         let part = |data| Canvas { size: rect.size, channels: self.canvas.channels, data };
-        let (x, eps) = (part(frame.crop(self.canvas, rect)), part(step.noise[&place].clone()));
+        let x = part(frame.crop(self.canvas, rect));
+        let eps = part(self.predicted_noise(step.index, &x.data, &step.noise[&place]));
         let whole = Rect::new(0, 0, rect.size);
-        let (rgb, sigma) = (self.diffusion.rgb_of_latents(), self.solver.sigma_at(step.index));
-        let preview = StepPreview::new(rgb, (&x, &eps), whole, (at.x, at.y), sigma);
+        let (latents, sigma) = (self.diffusion.latents(), self.solver.sigma_at(step.index));
+        let preview = StepPreview::new(latents, (&x, &eps), whole, (at.x, at.y), sigma);
         tell_step(observe, (step.index, steps), preview)
+    }
+
+    /// The noise in the values `x` of the canvas, of which the network gave `output`.
+    fn predicted_noise(&self, step: usize, x: &[f32], output: &[f32]) -> Vec<f32> {
+        let pairs = x.iter().zip(output);
+        pairs.map(|(x, output)| self.solver.predicted_noise(step, *x, *output)).collect()
     }
 
     /// Previews are of the whole canvas, which in a team nobody has.
@@ -376,19 +383,20 @@ impl<'a> Steps<'a> {
         let (index, frame) = (step.index, self.redraw.tiles.frame());
         let mut preview = None;
         for (band, own) in &mut self.bands {
-            let eps = frame.fold_part(&mut step.sum, *band);
+            let output = frame.fold_part(&mut step.sum, *band);
+            let mut x = self.canvas.lift(*band);
             if self.redraw.previews && self.team.is_alone() {
-                let eps = Canvas { size: band.size, channels: self.canvas.channels, data: eps.clone() };
+                let eps = x.iter().zip(&output).map(|(x, output)| own.predicted_noise(index, *x, *output));
+                let eps = Canvas { size: band.size, channels: self.canvas.channels, data: eps.collect() };
                 preview = StepPreview::new(
-                    self.diffusion.rgb_of_latents(),
+                    self.diffusion.latents(),
                     (self.canvas, &eps),
                     part,
                     (part.x, part.y),
                     self.solver.sigma_at(index),
                 );
             }
-            let mut x = self.canvas.lift(*band);
-            own.step(index, &mut x, &eps);
+            own.step(index, &mut x, &output);
             self.canvas.lay(*band, x);
         }
         let told = tell_step(observe, (index, steps), preview);

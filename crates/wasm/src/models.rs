@@ -45,11 +45,10 @@ impl Choice {
     fn upscaler(&self, files: &[Source]) -> Answer<UpscalerChoice> {
         match &self.upscaler {
             Upscaler::File(index) => Ok(UpscalerChoice::File(files[*index].clone())),
-            Upscaler::BuiltIn(name) => match name.as_str() {
-                "lite" => Ok(UpscalerChoice::Lite),
-                "lanczos" => Ok(UpscalerChoice::Lanczos),
-                _ => Err(failed(format!("{name:?} is no enlarger; lite, lanczos and files are"))),
-            },
+            Upscaler::BuiltIn(name) => UpscalerChoice::built_in(name).ok_or_else(|| {
+                let known = UpscalerChoice::BUILT_IN.map(|(known, _)| known).join(", ");
+                failed(format!("unknown upscaler {name:?}; expected {known} or a file"))
+            }),
         }
     }
 
@@ -131,12 +130,7 @@ pub async fn choose(choice: &str, files: &Array, ids: &[String], tell: &Function
         Ok::<_, Error>(Models { backend: backend.clone(), enlarger, diffusion })
     };
     let models = cancellable(loading).await.map_err(failed)?;
-    let name = match &upscaler {
-        UpscalerChoice::Lite => "lite".to_owned(),
-        UpscalerChoice::Lanczos => "lanczos".to_owned(),
-        UpscalerChoice::File(source) => source.display().to_string(),
-    };
-    let answer = json!({ "upscaler": name, "diffusion": models.diffusion.is_some(), "gpu": backend.adapter.is_some() });
+    let answer = json!({ "upscaler": upscaler.name(), "diffusion": models.diffusion.is_some(), "gpu": backend.adapter.is_some() });
     ENGINE.with_borrow_mut(|engine| engine.loaded = Some(Loaded { models, device, upscaler, paths }));
     Ok(answer.to_string())
 }

@@ -1,5 +1,6 @@
 //! The command `plan`: what a run would do and need, also before anything is loaded.
 
+use clarifier_model::family::ModelFamily;
 use clarifier_model::loader::Placement;
 use clarifier_tile::{Rect, Size};
 use clarifier_upscale::device::{Backend, DeviceChoice};
@@ -110,12 +111,16 @@ pub fn plan(wanted: &str) -> Answer<String> {
             }
             (_, intended) => {
                 let machine = match intended {
-                    Some(Intended { starter: true, .. }) => wanted.machine().with_starter(),
+                    Some(Intended { starter: true, .. }) => {
+                        wanted.machine().with_family(ModelFamily::starter())
+                    }
                     _ => wanted.machine(),
                 };
                 let diffusion = intended.as_ref().is_some_and(|models| models.diffusion);
-                let enlarger = match intended.as_ref().map(|models| models.upscaler.as_str()) {
-                    Some("lanczos") => Enlarger::Lanczos,
+                let intended =
+                    intended.as_ref().and_then(|models| UpscalerChoice::built_in(&models.upscaler));
+                let enlarger = match intended {
+                    Some(UpscalerChoice::Lanczos) => Enlarger::Lanczos,
                     // What a network of the user's is like is not known yet.
                     _ => Enlarger::lite(&Placement::f32(&Backend::flex().device)),
                 };
@@ -145,10 +150,9 @@ impl Intended {
     /// Whether that is what is loaded.
     fn is(&self, loaded: &Loaded) -> bool {
         let device = if self.device == "gpu" { DeviceChoice::Gpu } else { DeviceChoice::Cpu };
-        let upscaler = match &loaded.upscaler {
-            UpscalerChoice::Lite => self.upscaler == "lite",
-            UpscalerChoice::Lanczos => self.upscaler == "lanczos",
-            UpscalerChoice::File(_) => !["lite", "lanczos"].contains(&self.upscaler.as_str()),
+        let upscaler = match UpscalerChoice::built_in(&self.upscaler) {
+            Some(choice) => loaded.upscaler == choice,
+            None => matches!(loaded.upscaler, UpscalerChoice::File(_)),
         };
         let starter = loaded.paths.as_ref().is_some_and(|paths| paths.checkpoint == paths.controlnet);
         upscaler

@@ -80,7 +80,7 @@ async fn run(
     };
     let used = RecipeModels::of(&loaded.upscaler, loaded.paths.as_ref());
     let models = &mut loaded.models;
-    let settings = models.settled(&settings);
+    let settings = models.resolve(&settings);
     let plan =
         Plan::new(&models.backend, &models.enlarger, models.diffusion.is_some(), wanted.size(), &settings);
     let channels = input.raster.channels();

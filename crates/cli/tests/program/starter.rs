@@ -66,3 +66,35 @@ fn tiles_at_once_take_more_memory_and_give_the_same_bytes() {
     let said = run(&["--tile-batch", "4", "--dry-run"]);
     assert!(said.contains("tiles of 16 × 16 latents, 4 at once"), "{said}");
 }
+
+/// A safetensors file of one tensor of zeros.
+fn noise_file(path: &std::path::Path, shape: [usize; 3]) {
+    let bytes = 4 * shape.iter().product::<usize>();
+    let header =
+        serde_json::json!({ "noise": { "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] } });
+    let header = header.to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.resize(file.len() + bytes, 0);
+    std::fs::write(path, file).unwrap();
+}
+
+#[test]
+fn noise_is_of_the_sets_own_latents() {
+    let home = tempfile::tempdir().unwrap();
+    picture(40, 32).save(home.path().join("in.png")).unwrap();
+    noise_file(&home.path().join("64.safetensors"), [64, 8, 10]);
+    noise_file(&home.path().join("4.safetensors"), [4, 8, 10]);
+    let run = |noise: &str| {
+        let args = ["upscale", "in.png", "-o", "out.png", "--device", "cpu", "--checkpoint", "starter"];
+        let more = ["--upscaler", "lanczos", "--num-inference-steps", "3", "--noise", noise];
+        clarifier(home.path(), &[&args[..], &more].concat())
+    };
+    let refused = run("4.safetensors");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("`noise` of shape [64, 8, 10]"), "{}", stderr(&refused));
+    assert!(!home.path().join("out.png").exists());
+    let taken = run("64.safetensors");
+    assert!(taken.status.success(), "{}", stderr(&taken));
+    assert!(home.path().join("out.png").exists());
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Beside, FileError, FileKind, Renamed, Source, TensorFile, identify, ldm, open, set};
+use super::{Beside, FileError, FileKind, Renamed, Source, TensorFile, identify, ldm, open, scheduler, set};
 
 /// One of the networks of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,10 @@ pub struct ComponentFile {
     pub file: Box<dyn TensorFile>,
     /// What `config.json` says, if there is one.
     pub config: Option<Value>,
+    /// Of a UNet: how it was trained, as diffusers' `scheduler_config.json` has it; none if nothing says so.
+    pub scheduler: Option<Value>,
+    /// Whether it is one of a set of all networks in one file.
+    pub is_set: bool,
     /// The file, for messages.
     pub name: String,
 }
@@ -103,6 +107,10 @@ pub fn component(source: impl Into<Source>, component: Component) -> Result<Comp
     let name = source.display().to_string();
     let file = open(&source)?;
     let kind = identify(&*file);
+    let scheduler = match component {
+        Component::UNet => scheduler::config(&source, &*file, kind)?,
+        _ => None,
+    };
     let wrong = |is| FileError::WrongKind { name: name.clone(), is, wanted: component.wanted().into() };
     use {Component as C, FileKind as K};
     // A file of LDM's layout has none of its own: one beside it belongs to something else.
@@ -152,7 +160,7 @@ pub fn component(source: impl Into<Source>, component: Component) -> Result<Comp
             wanted: format!("{} (tensors of that network)", component.folder()),
         });
     }
-    Ok(ComponentFile { file, config, name })
+    Ok(ComponentFile { file, config, scheduler, is_set: kind == K::Set, name })
 }
 
 fn in_folder(path: &Path, component: Component) -> Result<PathBuf, FileError> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::TensorFile;
 use crate::lora::is_lora;
+use crate::upscalers;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub enum FileKind {
     LdmVae,
     /// A CLIP text encoder.
     TextEncoder,
-    /// An enlarger.
-    Esrgan,
+    /// An upscaler.
+    Upscaler,
     /// A textual inversion.
     Embedding,
     /// Something else.
@@ -56,7 +57,7 @@ impl fmt::Display for FileKind {
             Self::UNet => "a UNet",
             Self::Vae | Self::LdmVae => "a VAE",
             Self::TextEncoder => "a CLIP text encoder",
-            Self::Esrgan => "an ESRGAN enlarger",
+            Self::Upscaler => "an upscaler",
             Self::Embedding => "a textual inversion embedding",
             Self::Unknown => "no file of a kind that this program knows",
         })
@@ -123,12 +124,8 @@ pub fn identify(file: &dyn TensorFile) -> FileKind {
             Some(&SDXL_TEXT) => FileKind::Sdxl,
             _ => FileKind::TextEncoder,
         }
-    } else if has("model.1.sub.")
-        || has("conv_first.")
-        || has("RRDB_trunk.")
-        || (has("body.0.") && has("body.1."))
-    {
-        FileKind::Esrgan
+    } else if upscalers::detect(tensors).is_some() {
+        FileKind::Upscaler
     } else if has("emb_params") || has("string_to_param") {
         FileKind::Embedding
     } else {

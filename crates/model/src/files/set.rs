@@ -24,15 +24,3 @@ pub fn config(file: &dyn TensorFile, component: Component, name: &str) -> Result
         .map(Some)
         .map_err(|error| damaged(format!("the configuration of {folder} is not JSON ({error})")))
 }
-
-/// The sampler that the networks were made for, by diffusers' name (`DDIMScheduler`): the header may have its `scheduler_config.json` under its
-/// folder's name too. None in other files.
-pub fn scheduler(file: &dyn TensorFile) -> Option<String> {
-    let config: Value = serde_json::from_str(file.metadata("scheduler")?).ok()?;
-    Some(config.get("_class_name")?.as_str()?.to_owned())
-}
-
-/// How much of each pixel's colour should stay as the enlarger gave it, if the header says. None in other files.
-pub fn chroma_lock(file: &dyn TensorFile) -> Option<f64> {
-    file.metadata("chroma_lock")?.parse().ok().filter(|share| (0.0..=1.0).contains(share))
-}

@@ -34,7 +34,7 @@ impl Source {
         self.opened.as_ref()
     }
 
-    /// The file `name` in the same folder, whole; none if there is none. An open file has no folder.
+    /// The file `name`, a path from the same folder, whole; none if there is none. An open file has no folder.
     ///
     /// # Errors
     /// [`FileError::Read`] if it is there and cannot be read.
@@ -42,7 +42,7 @@ impl Source {
         if self.opened.is_some() {
             return Ok(None);
         }
-        let path = self.path.with_file_name(name);
+        let path = self.path.parent().unwrap_or(Path::new("")).join(name);
         let name = path.display().to_string();
         match std::fs::read(&path) {
             Ok(content) => Ok(Some(Beside { name, content })),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clarifier_model::family::Prediction;
 use clarifier_raster::Raster;
 use serde::Serialize;
 
@@ -62,6 +63,11 @@ pub fn identity(
         used.loras.iter().map(|lora| format!("{}:{}", file(&lora.file), lora.scale)).collect();
     add("--lora", loras.join(", "));
     add("--embedding", used.embeddings.iter().map(file).collect::<Vec<_>>().join(", "));
+    let prediction = models.diffusion.as_ref().map(|diffusion| diffusion.family.prediction);
+    // Journals of before this was read had no other.
+    if let Some(prediction) = prediction.filter(|prediction| *prediction != Prediction::Epsilon) {
+        add("the checkpoint's prediction", prediction.to_string());
+    }
     add("diffusion", if models.diffusion.is_some() { "on" } else { "off" }.to_owned());
     let backend = &models.backend;
     let device = backend.adapter.as_ref().map(|gpu| format!("{} through {}", gpu.name, gpu.api));

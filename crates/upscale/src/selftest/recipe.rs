@@ -8,6 +8,8 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use clarifier_model::clip::ClipTextEncoder;
 use clarifier_model::controlnet::ControlNet;
+use clarifier_model::cost::ModelCost;
+use clarifier_model::family::ModelFamily;
 use clarifier_model::files::{FileError, ReadAt, Source, TensorFile, TensorInfo};
 use clarifier_model::loader::Weights;
 use clarifier_model::tokenizer::ClipTokenizer;
@@ -17,7 +19,6 @@ use clarifier_raster::{Depth, Raster, StoreKind, decode};
 use serde_json::Value;
 
 use super::formula;
-use crate::demand::Demand;
 use crate::device::Backend;
 use crate::diffusion::Denoiser;
 use crate::shared::KEPT_HINTS;
@@ -159,7 +160,7 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
             weights: 0,
         })),
         shared: Default::default(),
-        asked: crate::Asked::default(),
+        family: ModelFamily { cost: ModelCost::of(&unet, &controlnet, &vae), ..ModelFamily::sd15() },
         hint_budget: KEPT_HINTS,
         tile_batch: 1,
         other_weights: 0,
@@ -167,7 +168,6 @@ fn networks(backend: &Backend, dtype: DType) -> Result<Diffusion, Error> {
         packing: backend.packing,
         weights: 0,
         paths: DiffusionPaths::default(),
-        demand: Demand::of_files(&unet, &controlnet, &vae),
     })
 }
 

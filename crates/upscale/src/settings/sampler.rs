@@ -1,5 +1,6 @@
 //! The sampler's settings, and the names that other programs have for the samplers.
 
+use clarifier_model::family::ModelFamily;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
@@ -205,29 +206,32 @@ impl<'de> Deserialize<'de> for Settings {
     }
 }
 
-/// What networks ask for where the user leaves it to them.
+/// The values of a model for settings that are left to it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Asked {
-    /// The sampler that they were made for.
+pub struct ModelDefaults {
+    /// The sampler that its networks were made for.
     pub solver: Option<SolverKind>,
     /// [`Settings::chroma_lock`].
     pub chroma_lock: f64,
 }
 
-impl Asked {
-    /// What the starter set asks for, for a plan before it has been fetched (tests/web/starter.test.mjs holds it against the file's).
-    pub(crate) const STARTER: Self = Self { solver: Some(SolverKind::Ddim), chroma_lock: 1.0 };
+impl ModelDefaults {
+    /// The defaults of a family. A sampler that this program does not have is left out.
+    pub fn of(family: &ModelFamily) -> Self {
+        let solver = family.sampler.as_deref().and_then(SolverKind::parse).map(|(kind, _)| kind);
+        Self { solver, chroma_lock: family.chroma_lock }
+    }
 }
 
 impl Settings {
-    /// These settings for networks that ask for this; their sampler is taken unless it cannot have the schedule.
-    pub fn settled(&self, asked: Asked) -> Self {
-        let fits = |asked: &SolverKind| self.schedule == Schedule::Default || asked.takes_schedules();
+    /// These settings with a model's defaults for what they leave open. Its sampler is taken unless it cannot have the schedule.
+    pub fn resolve(&self, defaults: ModelDefaults) -> Self {
+        let fits = |kind: &SolverKind| self.schedule == Schedule::Default || kind.takes_schedules();
         let solver = match self.solver {
-            SolverKind::Auto => asked.solver.filter(fits).unwrap_or(SolverKind::Dpmsolver),
+            SolverKind::Auto => defaults.solver.filter(fits).unwrap_or(SolverKind::Dpmsolver),
             chosen => chosen,
         };
-        let chroma_lock = if self.chroma_lock < 0.0 { asked.chroma_lock } else { self.chroma_lock };
+        let chroma_lock = if self.chroma_lock < 0.0 { defaults.chroma_lock } else { self.chroma_lock };
         Self { solver, chroma_lock, ..self.clone() }
     }
 
@@ -252,20 +256,20 @@ mod tests {
 
     #[test]
     fn what_networks_ask_for_is_taken_where_nothing_else_was_chosen() {
-        let settled = |solver, schedule, asked| {
+        let resolved = |solver, schedule, asked| {
             let settings = Settings { solver, schedule, ..Settings::default() };
-            settings.settled(Asked { solver: asked, ..Asked::default() }).solver
+            settings.resolve(ModelDefaults { solver: asked, ..ModelDefaults::default() }).solver
         };
         let (own, ddim) = (Schedule::Default, Some(SolverKind::Ddim));
         assert_eq!(Settings::default().solver, SolverKind::Auto);
-        assert_eq!(settled(SolverKind::Auto, own, None), SolverKind::Dpmsolver);
-        assert_eq!(settled(SolverKind::Auto, own, ddim), SolverKind::Ddim);
-        assert_eq!(settled(SolverKind::Euler, own, ddim), SolverKind::Euler);
+        assert_eq!(resolved(SolverKind::Auto, own, None), SolverKind::Dpmsolver);
+        assert_eq!(resolved(SolverKind::Auto, own, ddim), SolverKind::Ddim);
+        assert_eq!(resolved(SolverKind::Euler, own, ddim), SolverKind::Euler);
         // DDIM has a schedule of its own.
-        assert_eq!(settled(SolverKind::Auto, Schedule::Karras, ddim), SolverKind::Dpmsolver);
+        assert_eq!(resolved(SolverKind::Auto, Schedule::Karras, ddim), SolverKind::Dpmsolver);
         let chroma = |chroma_lock| {
             let settings = Settings { chroma_lock, ..Settings::default() };
-            settings.settled(Asked { chroma_lock: 0.75, ..Asked::default() }).chroma_lock
+            settings.resolve(ModelDefaults { chroma_lock: 0.75, ..ModelDefaults::default() }).chroma_lock
         };
         assert_eq!((Settings::default().chroma_lock, chroma(-1.0)), (-1.0, 0.75));
         assert_eq!([chroma(0.0), chroma(0.5)], [0.0, 0.5]);

@@ -1,5 +1,6 @@
 //! What holds for every sampler; their numbers are compared with the references in `tests/host.rs`.
 
+use clarifier_model::family::ModelFamily;
 use clarifier_tile::{Rect, Size};
 
 use super::*;
@@ -37,7 +38,8 @@ fn all() -> impl Iterator<Item = Settings> {
 
 fn solver(settings: &Settings, steps: usize, strength: f64, width: u32) -> Solver {
     let settings = Settings { num_inference_steps: steps as u32, ..settings.clone() };
-    Solver::new(&settings, strength, StepNoise { seed: 1, area: Rect::new(0, 0, Size::new(width, 1)) })
+    let noise = StepNoise { seed: 1, area: Rect::new(0, 0, Size::new(width, 1)) };
+    Solver::new(&settings, &ModelFamily::sd15(), strength, noise)
 }
 
 /// Some function of position and time, as a network is.
@@ -141,7 +143,7 @@ fn strength_chooses_the_steps() {
 #[test]
 fn strength_may_choose_the_same_sigma_for_all() {
     let first = |settings: &Settings| solver(settings, 18, 0.35, 1).sigma().unwrap();
-    let sigma = Training::new().sigma(999.0 * 0.35);
+    let sigma = Training::new(&ModelFamily::sd15()).sigma(999.0 * 0.35);
     for settings in all().filter(|s| s.strength_mode == StrengthMode::Sigma) {
         assert!((first(&settings) / sigma - 1.0).abs() < 1e-12, "{:?}", settings.solver);
     }

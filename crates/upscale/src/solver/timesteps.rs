@@ -1,6 +1,6 @@
 //! The timesteps of the samplers that go by timesteps, the noisiest first.
 
-use crate::schedule::TRAINING_STEPS;
+use clarifier_model::family::TRAINING_STEPS;
 
 /// The last timestep of training.
 pub(super) const LAST: f64 = (TRAINING_STEPS - 1) as f64;

@@ -1,10 +1,10 @@
 //! The whole networks at their true sizes, with random weights that are made in memory.
 
 use clarifier_model::controlnet::ControlNet;
-use clarifier_model::esrgan::Esrgan;
 use clarifier_model::layers::Norms;
 use clarifier_model::loader::Weights;
 use clarifier_model::unet::UNet;
+use clarifier_model::upscalers;
 use clarifier_model::vae::Vae;
 use clarifier_tests::json;
 use clarifier_tests::models::entries;
@@ -80,7 +80,7 @@ fn rrdb(h: usize, w: usize, setting: &Setting) -> Box<dyn FnMut()> {
     conv("conv_last".into(), wide, 3);
     let file = Random::new(tensors);
     let weights = Weights::new(&file, "random", &setting.placement());
-    let network = Esrgan::load(weights).expect("RRDB-23");
+    let network = upscalers::load(weights).expect("RRDB-23");
     let x = noise([1, 3, h, w], setting);
     Box::new(move || drop(network.forward(x.clone())))
 }

@@ -4,12 +4,26 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::prelu;
 
+use super::{Architecture, Upscaler, UpscalerCost, has};
 use crate::layers::{Conv2d, Kernel};
 use crate::loader::Weights;
 
+/// SRVGG's in the registry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "Real-ESRGAN's compact network (SRVGG)",
+    detect: |tensors| has(tensors, "body.0.") && has(tensors, "body.1."),
+    build: |weights| match SrvggNet::load(weights) {
+        Some(network) => Ok(Box::new(network)),
+        None => Err(
+            "its layers are not convolutions and PReLUs in turn, from 3 channels to 3 of a larger picture"
+                .into(),
+        ),
+    },
+};
+
 /// The network.
-#[derive(Debug, Clone)]
-pub struct SrvggNet {
+#[derive(Debug)]
+struct SrvggNet {
     convs: Vec<Conv2d>,
     slopes: Vec<Tensor<1>>,
     scale: usize,
@@ -18,7 +32,7 @@ pub struct SrvggNet {
 impl SrvggNet {
     /// Build the network from `weights`, or `None` if they are not one's.
     /// [`Weights::finish`](crate::loader::Weights::finish) is left to the caller.
-    pub(crate) fn load(weights: &Weights) -> Option<Self> {
+    fn load(weights: &Weights) -> Option<Self> {
         let body = weights.root().sub("body");
         let layers = weights.root().count("body");
         let width = |i: usize, axis: usize| {
@@ -42,31 +56,28 @@ impl SrvggNet {
             scale,
         })
     }
+}
 
-    /// How many input pixels an output pixel can see in each direction: one for each convolution.
-    pub fn reach(&self) -> usize {
-        self.convs.len()
-    }
-
-    /// For an input pixel, of the convolutions of 3 × 3 between features.
-    pub fn operations(&self) -> f64 {
-        let features = self.slopes.first().map_or(1, |slopes| slopes.dims()[0]);
-        (self.convs.len() * features * features * 2 * 9) as f64
-    }
-
-    /// Bytes alive at once for an input pixel: what a convolution reads and writes, or the result in the making.
-    pub fn bytes_per_pixel(&self) -> u64 {
-        let features = self.slopes.first().map_or(1, |slopes| slopes.dims()[0]);
-        (3 * 4 * features.max(3 * self.scale * self.scale)) as u64
-    }
-
-    /// 2 or 4, usually.
-    pub fn scale(&self) -> usize {
+impl Upscaler for SrvggNet {
+    fn scale(&self) -> usize {
         self.scale
     }
 
-    /// `[b, 3, h, w]` → `[b, 3, scale·h, scale·w]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// One pixel for each convolution.
+    fn reach(&self) -> u32 {
+        self.convs.len() as u32
+    }
+
+    /// Of the convolutions of 3 × 3 between features; in bytes, what one reads and writes, or the result in the making.
+    fn cost(&self) -> UpscalerCost {
+        let features = self.slopes.first().map_or(1, |slopes| slopes.dims()[0]);
+        UpscalerCost {
+            operations: (self.convs.len() * features * features * 2 * 9) as f64,
+            bytes: (3 * 4 * features.max(3 * self.scale * self.scale)) as u64,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [b, c, h, w] = x.dims();
         let s = self.scale;
         let mut y = self.convs[0].forward(x.clone());

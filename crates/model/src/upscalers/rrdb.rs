@@ -3,10 +3,32 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::leaky_relu;
+use burn::tensor::ops::PadMode;
 use clarifier_kernels::dense_block;
 
+use super::{Architecture, Upscaler, UpscalerCost, has};
 use crate::layers::{Conv2d, Kernel, upsample_nearest};
 use crate::loader::{Scope, Weights};
+
+/// ESRGAN's in the registry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "ESRGAN (RRDB)",
+    detect: |tensors| ["conv_first.", "RRDB_trunk.", "model.1.sub."].iter().any(|start| has(tensors, start)),
+    build: |weights| {
+        let network = RrdbNet::load(weights).ok_or("its first or its last layers are missing")?;
+        let Some(unshuffle) = unshuffle(network.inputs).filter(|factor| network.factor() % factor == 0)
+        else {
+            let inputs = network.inputs;
+            return Err(format!(
+                "its network takes {inputs} channels; those of colour pictures take 3, 12 or 48"
+            ));
+        };
+        Ok(Box::new(Rrdb { network, unshuffle }))
+    },
+};
+
+/// How far an output pixel is influenced. The true receptive field of 23 blocks is larger than any useful tile; its influence is not.
+const REACH: u32 = 32;
 
 /// How much of a block's output is added to its input.
 const RESIDUAL: f64 = 0.2;
@@ -93,35 +115,94 @@ impl Layout {
 }
 
 /// Five convolutions, each of which sees the outputs of all before it.
-#[derive(Debug, Clone)]
-struct Rdb {
+#[derive(Debug)]
+struct DenseBlock {
     convs: Vec<Conv2d>,
 }
 
-impl Rdb {
+impl DenseBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convs: Vec<_> = self.convs.iter().map(Conv2d::parts).collect();
         dense_block(x, &convs, SLOPE, RESIDUAL)
     }
 }
 
+/// The network with what files of it have before it.
+#[derive(Debug)]
+struct Rrdb {
+    network: RrdbNet,
+    /// Pixels along a side that the network gets as channels of one: 1, 2 or 4.
+    unshuffle: usize,
+}
+
+impl Upscaler for Rrdb {
+    fn scale(&self) -> usize {
+        self.network.factor() / self.unshuffle
+    }
+
+    fn reach(&self) -> u32 {
+        REACH
+    }
+
+    fn granularity(&self) -> usize {
+        self.unshuffle
+    }
+
+    fn cost(&self) -> UpscalerCost {
+        let pixels = self.unshuffle * self.unshuffle;
+        UpscalerCost {
+            operations: self.network.operations() / pixels as f64,
+            bytes: self.network.bytes_per_pixel() / pixels as u64,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, h, w] = x.dims();
+        let scale = self.scale();
+        let y = self.network.forward(pixel_unshuffle(pad_to_multiple(x, self.unshuffle), self.unshuffle));
+        y.narrow(2, 0, scale * h).narrow(3, 0, scale * w)
+    }
+}
+
+/// The pixel-unshuffle factor of a network that takes this many channels.
+fn unshuffle(inputs: usize) -> Option<usize> {
+    [(3, 1), (12, 2), (48, 4)].into_iter().find(|&(c, _)| c == inputs).map(|(_, factor)| factor)
+}
+
+fn pad_to_multiple(x: Tensor<4>, factor: usize) -> Tensor<4> {
+    let [_, _, h, w] = x.dims();
+    let (bottom, right) = (h.next_multiple_of(factor) - h, w.next_multiple_of(factor) - w);
+    if (bottom, right) == (0, 0) {
+        return x;
+    }
+    // Reflection needs more pixels than it adds.
+    let mode = if bottom < h && right < w { PadMode::Reflect } else { PadMode::Edge };
+    x.pad((0, right, 0, bottom), mode)
+}
+
+/// `[b, c, h, w]` → `[b, c·f², h/f, w/f]`.
+fn pixel_unshuffle(x: Tensor<4>, f: usize) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    x.reshape([b, c, h / f, f, w / f, f]).permute([0, 1, 3, 5, 2, 4]).reshape([b, c * f * f, h / f, w / f])
+}
+
 /// The network.
-#[derive(Debug, Clone)]
-pub struct RrdbNet {
+#[derive(Debug)]
+struct RrdbNet {
     conv_first: Conv2d,
-    body: Vec<[Rdb; RDBS_PER_BLOCK]>,
+    body: Vec<[DenseBlock; RDBS_PER_BLOCK]>,
     conv_body: Conv2d,
     conv_up: Vec<Conv2d>,
     conv_hr: Conv2d,
     conv_last: Conv2d,
     /// Channels that the first convolution takes: 3, or 12 or 48 after pixel-unshuffle.
-    pub inputs: usize,
+    inputs: usize,
 }
 
 impl RrdbNet {
     /// Build the network from `weights`, or `None` if they are not one's.
     /// [`Weights::finish`] is left to the caller.
-    pub(crate) fn load(weights: &Weights) -> Option<Self> {
+    fn load(weights: &Weights) -> Option<Self> {
         let scope = weights.root();
         let layout = Layout::of(&scope)?;
         let width = |key: String, axis: usize| scope.dims(&key).and_then(|d| d.get(axis).copied());
@@ -130,7 +211,7 @@ impl RrdbNet {
         let growth = width(format!("{}.weight", layout.conv(0, 1, 1)), 0)?;
         let outputs = 3;
         let conv = |key: &str, inputs, outputs| Conv2d::load(&scope.sub(key), inputs, outputs, Kernel::SAME);
-        let rdb = |block: usize, rdb: usize| Rdb {
+        let rdb = |block: usize, rdb: usize| DenseBlock {
             convs: (1..=CONVS_PER_RDB)
                 .map(|k| {
                     let outputs = if k == CONVS_PER_RDB { features } else { growth };
@@ -153,7 +234,7 @@ impl RrdbNet {
     }
 
     /// For an input pixel, of blocks of 64 features that grow by 32: 15 convolutions of 3 × 3 in each.
-    pub fn operations(&self) -> f64 {
+    fn operations(&self) -> f64 {
         let inputs: usize = (0..CONVS_PER_RDB - 1).map(|k| 64 + 32 * k).sum();
         let block = RDBS_PER_BLOCK * 9 * (32 * inputs + 64 * (64 + 32 * (CONVS_PER_RDB - 1)));
         (self.body.len() * 2 * block) as f64
@@ -161,17 +242,17 @@ impl RrdbNet {
 
     /// Bytes alive at once for an input pixel: at the end, what two convolutions of 64 features read and write at the
     /// result's size.
-    pub fn bytes_per_pixel(&self) -> u64 {
-        3 * 64 * 4 * (self.scale() * self.scale()) as u64
+    fn bytes_per_pixel(&self) -> u64 {
+        3 * 64 * 4 * (self.factor() * self.factor()) as u64
     }
 
     /// `2^doublings`: 4 for the usual two.
-    pub fn scale(&self) -> usize {
+    fn factor(&self) -> usize {
         1 << self.conv_up.len()
     }
 
-    /// `[b, inputs, h, w]` → `[b, 3, scale·h, scale·w]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// `[b, inputs, h, w]` → `[b, 3, factor·h, factor·w]`.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let first = self.conv_first.forward(x);
         let mut y = first.clone();
         for block in &self.body {
