@@ -59,7 +59,7 @@ let chosenBefore = false;
 function problem(error, action) {
   const stopped = error instanceof EngineStopped ? "The engine stopped, and was started again: " : "";
   const message = stopped + (error instanceof Error ? error.message : String(error));
-  notices.error(inPageWords(message, state.fields, labelOf), advice(message), action);
+  notices.error(inPageWords(message, state.fields, labelOf), advice(message, error.report), action);
 }
 
 function enter(next) {

@@ -288,7 +288,7 @@ async function answer({ id, name, args }) {
   } catch (error) {
     // What fails because the GPU is lost is told as that, whichever is noticed first.
     if (lost) await Promise.race([lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
-    self.postMessage({ id, error: error?.message ?? String(error) });
+    self.postMessage({ id, error: error?.message ?? String(error), report: error?.report ?? null });
   }
 }
 

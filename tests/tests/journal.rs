@@ -326,12 +326,12 @@ fn a_changed_run_is_refused_and_what_changed_is_named() {
     let mask = || Rc::new(picture(Size::new(3, 3), Channels::Grey));
     let pixel = Planes::new(Size::new(1, 1), 3, vec![0.5; 3]);
     for (case, name) in [
-        (changed(&|case| case.settings.denoise_strength = 0.6), "--denoise-strength was 0.5 and is 0.6"),
-        (changed(&|case| case.settings.prompt = "a dog".into()), "--prompt was"),
-        (changed(&|case| case.job.seed = 8), "--seed was 7 and is 8"),
-        (changed(&|case| case.job.region = Some(Rect::new(0, 0, Size::new(8, 8)))), "--region was none"),
-        (changed(&|case| case.job.mask = Some(mask())), "--mask was none"),
-        (changed(&|case| case.job.tile_prompts = TilePrompts::parse("R1C1: x").unwrap()), "--tile-prompts"),
+        (changed(&|case| case.settings.denoise_strength = 0.6), "`denoise_strength` was 0.5 and is 0.6"),
+        (changed(&|case| case.settings.prompt = "a dog".into()), "`prompt` was"),
+        (changed(&|case| case.job.seed = 8), "`seed` was 7 and is 8"),
+        (changed(&|case| case.job.region = Some(Rect::new(0, 0, Size::new(8, 8)))), "`region` was none"),
+        (changed(&|case| case.job.mask = Some(mask())), "`mask` was none"),
+        (changed(&|case| case.job.tile_prompts = TilePrompts::parse("R1C1: x").unwrap()), "`tile_prompts`"),
         (changed(&|case| case.input.write(3, 4, &pixel).unwrap()), "the input was 40 × 20"),
         (changed(&|case| case.input.metadata.iptc = Some(vec![1])), "the input was 40 × 20"),
         (changed(&|case| case.input = picture(Size::new(40, 21), Channels::Rgb)), "and is 40 × 21"),
@@ -349,7 +349,7 @@ fn a_changed_run_is_refused_and_what_changed_is_named() {
     other.models.checkpoint.as_mut().unwrap().fingerprint = "other".into();
     left.crash_after(usize::MAX);
     let message = case.run(&mut tiny, Some(other)).0.unwrap_err().to_string();
-    assert!(message.contains("--checkpoint was tiny abc and is tiny other"), "{message}");
+    assert!(message.contains("`checkpoint` was tiny abc and is tiny other"), "{message}");
     // As it was, it goes on; other stores of the folder are not the journal's.
     left.replace("mine", b"1").unwrap();
     assert!(Journal::is_begun(&left).unwrap());

@@ -76,7 +76,7 @@ fn guidance_for_a_share_of_the_steps_is_computed_for_that_share() {
         plan.stages[0].work[2]
     };
     assert_eq!(2.0 * work(&within(0.0, 0.0)), work(&within(0.0, 1.0)));
-    assert!(within(0.7, 0.5).validate().unwrap_err().to_string().contains("--guidance-start 0.7 is after"));
+    assert!(within(0.7, 0.5).validate().unwrap_err().to_string().contains("`guidance_start` 0.7 is after"));
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn inner_features_are_computed_once_for_several_evaluations() {
     let (_, counted) = redrawn(&half, 0);
     assert_eq!(counted.whole, 2 * tiles, "{steps} steps of {tiles} tiles");
     let moving = Settings { tile_jitter: true, ..with(2) };
-    assert!(moving.validate().unwrap_err().to_string().contains("--reuse-features 2 needs tiles that stay"));
+    assert!(moving.validate().unwrap_err().to_string().contains("`reuse_features` 2 needs tiles that stay"));
 }

@@ -50,8 +50,8 @@ test("the engine describes itself as the program does", async () => {
     assert.match(version, /^\d+\.\d+\.\d+$/);
     const factor = fields.find(({ name }) => name === "upscale_factor");
     assert.deepEqual(
-      [factor.option, factor.kind, factor.default, factor.range],
-      ["--upscale-factor", "number", "2.0", [1, 16]],
+      [factor.kind, factor.default, factor.range],
+      ["number", "2.0", [1, 16]],
     );
     assert.ok(presets.some(({ name, settings }) => name === "clarity" && settings.seed === 1337));
     const adapter = await page.evaluate(() => ask("adapter"));
@@ -108,7 +108,7 @@ test("a plan needs nothing loaded, and says what a GPU cannot see at once", asyn
     assert.deepEqual([plain.fits, plain.smaller, whole.largest_tensor], [true, undefined, [603979776, "autoencoder"]]);
     // SwiftShader sees 1 GB at once: less than a VAE tile of 2048 pixels needs.
     assert.equal(custom.fits, false);
-    assert.match(custom.advice, /sees \d+ MB at once, and this needs 4295 MB; it fits with .*--vae-tile \d+/);
+    assert.match(custom.advice, /sees \d+ MB at once, and this needs 4295 MB; it fits with .*`vae_tile` \d+/);
     assert.ok(custom.smaller.vae_tile < 2048 && custom.smaller.vae_tile >= 128, JSON.stringify(custom.smaller));
   });
 });

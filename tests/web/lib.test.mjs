@@ -326,14 +326,16 @@ test("progress goes forward from nothing to all", () => {
 
 test("errors speak the page's words and say what to do", () => {
   const said = inPageWords(
-    "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
+    "`device` gpu and `vae_tile` 4096: this needs more than `it` has",
     fields,
     (one) => LABELS[one.name] ?? one.name,
   );
-  assert.ok(!said.includes("--"), said);
-  assert.match(said, /^The device failed.*the processor.*“VAE tile”/);
+  assert.equal(said, "“Compute on” gpu and “VAE tile” 4096: this needs more than `it` has");
+  const failed = advice("the device failed (gone)", { code: "device", remedies: ["use_cpu", "smaller_tiles"] });
+  assert.match(failed, /^You can compute on the processor.*, or make the tiles smaller/);
   assert.match(advice("RuntimeError: memory access out of bounds"), /smaller/);
-  assert.match(advice("x.safetensors is an SDXL checkpoint; the recipe needs SD 1.5"), /1\.5/);
+  const other = { code: "wrong_kind", remedies: ["other_models"] };
+  assert.match(advice("x.safetensors: this is an SDXL checkpoint", other), /1\.5/);
   assert.equal(advice('There is no setting "x".'), "");
 });
 

@@ -259,7 +259,7 @@ async function run(job, resumed = false) {
 /** What a GPU that sees little at once is advised. */
 function tight({ settings }) {
   if (mode !== "tight" || settings.vae_tile <= 256) return { fits: true };
-  const advice = "A small GPU sees 134 MB at once, and this needs 604 MB; it fits with --vae-tile 256";
+  const advice = "A small GPU sees 134 MB at once, and this needs 604 MB; it fits with `vae_tile` 256";
   return { fits: false, advice, smaller: { vae_tile: 256 } };
 }
 

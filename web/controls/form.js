@@ -1,4 +1,5 @@
 // The form of the settings, made from the engine's description: the few that people turn most, then all others.
+import { optionOf } from "../lib/command.js";
 import { h, show, uniqueId } from "../lib/dom.js";
 import { MAIN, grouped } from "../lib/presentation.js";
 import { parse } from "../lib/settings.js";
@@ -82,7 +83,7 @@ export class Form {
   #group(title, fields) {
     const rows = fields.map((field) => {
       const element = this.#control(field, false);
-      const text = [field.name, labelOf(field), field.option, field.help, ...field.choices].join(" ").toLowerCase();
+      const text = [field.name, labelOf(field), optionOf(field.name), field.help, ...field.choices].join(" ").toLowerCase();
       return { element, text };
     });
     const element = h("section", { class: "group" }, h("h3", {}, title), ...rows.map((row) => row.element));

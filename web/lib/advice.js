@@ -1,17 +1,39 @@
-// The engine's errors, which name the program's options, in the page's words, and what to do about them.
+// The engine's errors in the page's words, and what to do about them.
 
-/** `--tile-width` to “Tile width”; what the page has no name for keeps its own. */
+/** What the page calls what is chosen beside the settings. */
+const INPUTS = {
+  checkpoint: "Checkpoint",
+  controlnet: "ControlNet",
+  device: "Compute on",
+  embedding: "Embeddings",
+  lora: "LoRAs",
+  noise: "Noise",
+  region: "Region",
+  tile_prompts: "Prompts for parts",
+  upscaler: "Upscaler",
+  vae: "VAE",
+};
+
+/** The engine names settings and inputs in backquotes: `` `tile_width` `` to “Tile width”. What the page has no name for stays. */
 export function inPageWords(message, fields, labelOf) {
+  const label = (name) => {
+    const field = fields.find((one) => one.name === name);
+    return field ? labelOf(field) : INPUTS[name];
+  };
   return message
-    .replace(/--device cpu/g, "the processor (under Models)")
-    .replace(/--precision f(16|32)( or auto)?/g, "another GPU, or the processor")
-    .replace(/--[a-z][a-z-]*/g, (option) => {
-      const field = fields.find((one) => one.option === option);
-      return field ? `“${labelOf(field)}”` : option.slice(2).replaceAll("-", " ");
-    })
+    .replace(/`([a-z_]+)`/g, (whole, name) => (label(name) ? `“${label(name)}”` : whole))
     .replace(/^./, (first) => first.toUpperCase());
 }
 
+/** What the engine says may help (`Remedy` in crates/upscale). */
+const REMEDIES = {
+  use_cpu: "compute on the processor (under Models)",
+  smaller_tiles: "make the tiles smaller (“Tile width”, “Tile height”, “VAE tile”)",
+  use_f32: "compute on another GPU, or on the processor (under Models)",
+  other_models: "choose files of Stable Diffusion 1.5 under Models",
+};
+
+/** What browsers themselves say. */
 const RULES = [
   [
     /out of memory|memory access out of bounds|allocation|OOM|unreachable executed/i,
@@ -26,10 +48,11 @@ const RULES = [
     /could not be loaded|import|fetch|failed to load/i,
     "Reload the page. If that does not help, the server lacks a file of it.",
   ],
-  [/SDXL|is a LoRA|SD 3|FLUX|different models|does not fit/i, "Choose files of Stable Diffusion 1.5 under Models."],
 ];
 
-/** What to do about an error, or an empty text where the message says it itself. */
-export function advice(message) {
+/** What to do about an error, or an empty text where the message says it itself. `report` is the engine's, where it is one of its own. */
+export function advice(message, report) {
+  const remedies = (report?.remedies ?? []).flatMap((remedy) => REMEDIES[remedy] ?? []);
+  if (remedies.length > 0) return `You can ${remedies.join(", or ")}.`;
   return RULES.find(([pattern]) => pattern.test(message))?.[1] ?? "";
 }

@@ -8,11 +8,15 @@ export function quote(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+/** The program's option for a setting. */
+export const optionOf = (name) => `--${name.replaceAll("_", "-")}`;
+
 function option(field, value) {
-  if (field.kind === "switch") return value ? field.option : `${field.option}=off`;
+  const name = optionOf(field.name);
+  if (field.kind === "switch") return value ? name : `${name}=off`;
   // A value that begins with a dash would look like an option.
   const text = String(value);
-  return text.startsWith("-") ? quote(`${field.option}=${text}`) : `${field.option} ${quote(text)}`;
+  return text.startsWith("-") ? quote(`${name}=${text}`) : `${name} ${quote(text)}`;
 }
 
 /**

@@ -84,7 +84,7 @@ export class Engine extends EventTarget {
       if (FATAL.test(data.error)) {
         call.reject(new EngineStopped(data.error, this.#said));
         this.#died(data.error);
-      } else if ("error" in data) call.reject(new Error(String(data.error)));
+      } else if ("error" in data) call.reject(Object.assign(new Error(String(data.error)), { report: data.report ?? null }));
       else call.resolve(data.value);
     });
     this.#watch(worker);

@@ -282,7 +282,7 @@ fn recipe(field: &Field) -> Arg {
     };
     notes.push(format!("default: {default}"));
     let arg = Arg::new(field.name.clone())
-        .long(field.option.trim_start_matches('-').to_owned())
+        .long(field.name.replace('_', "-"))
         .value_name(value)
         .help(format!("{} [{}]", field.help, notes.join("; ")));
     match field.kind {

@@ -13,7 +13,7 @@ use clarifier_upscale::{Recipe, Settings, TilePrompts, UpscalerChoice};
 use crate::adapters::Adapters;
 use crate::names::Pattern;
 use crate::output::DEEP_ZOOM;
-use crate::{recipe, starter};
+use crate::{recipe, starter, words};
 
 /// One call of `clarifier upscale`.
 pub struct Request {
@@ -70,6 +70,10 @@ pub struct Request {
 impl Request {
     /// The request, or what is wrong with it.
     pub fn from_matches(matches: &ArgMatches, arguments: Vec<OsString>) -> Result<Self, String> {
+        Self::read(matches, arguments).map_err(|message| words::with_options(&message))
+    }
+
+    fn read(matches: &ArgMatches, arguments: Vec<OsString>) -> Result<Self, String> {
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
         let repeated = path("recipe").map(|from| recipe::recipe(&from)).transpose()?;

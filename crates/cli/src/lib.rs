@@ -25,6 +25,7 @@ mod store;
 mod summary;
 mod thumbnail;
 mod unfinished;
+mod words;
 mod work_dir;
 
 use std::process::ExitCode;
@@ -87,7 +88,7 @@ fn run(connect: impl FnOnce() -> Place) -> End {
     let rank = place.team.rank();
     match result {
         Err(error) if apart && !place.team.is_alone() => {
-            eprintln!("error: rank {rank}: {}", place.named(&format!("{error:#}")));
+            eprintln!("error: rank {rank}: {}", place.named(&words::of_error(&error)));
             End::Apart
         }
         // Rank 0 has said it for all.
@@ -96,7 +97,7 @@ fn run(connect: impl FnOnce() -> Place) -> End {
         Ok(Outcome::Failed) => End::Together(ExitCode::FAILURE),
         Ok(Outcome::Cancelled) => End::Together(ExitCode::from(130)),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", words::of_error(&error));
             End::Together(ExitCode::FAILURE)
         }
     }

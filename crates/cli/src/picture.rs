@@ -16,9 +16,9 @@ use crate::job::Request;
 use crate::place::Place;
 use crate::planning::Planning;
 use crate::progress::{Progress, Style, human, print_json, warn};
-use crate::space;
 use crate::unfinished::Unfinished;
 use crate::work_dir::WorkDir;
+use crate::{space, words};
 
 /// A picture that was read.
 pub struct Prepared {
@@ -96,6 +96,7 @@ impl One<'_> {
         let job = Job { previews: work.is_some(), looks: work.is_some(), ..job };
         let done =
             pollster::block_on(run_engine(models, &picture, &mut result, &settings, &job, &mut |event| {
+                let event = words::of_event(event);
                 if let Some(work) = work {
                     work.observe(&event);
                 }

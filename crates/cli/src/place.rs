@@ -5,6 +5,8 @@ use clarifier_upscale::{Error, Team};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::words;
+
 /// A process's place.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -47,7 +49,7 @@ impl Place {
         let mut made = None;
         let said = self.team.told(|| {
             let result = own().and_then(|value| Ok((serde_json::to_vec(&value)?, value)));
-            let message = result.as_ref().err().map(|error| format!("{error:#}"));
+            let message = result.as_ref().err().map(words::of_error);
             let bytes = result.as_ref().map(|(bytes, _)| bytes.clone()).unwrap_or_default();
             made = Some(result);
             message.map_or(Ok(bytes), |message| Err(Error::Elsewhere { rank: 0, message }))
@@ -67,7 +69,7 @@ impl Place {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => Err(Error::Cancelled),
             Err(error) => {
-                Err(Error::Elsewhere { rank: self.team.rank(), message: self.named(&format!("{error:#}")) })
+                Err(Error::Elsewhere { rank: self.team.rank(), message: self.named(&words::of_error(error)) })
             }
         };
         let agreed = self.team.agree(said);

@@ -20,7 +20,7 @@ use crate::progress::{Progress, Style, print_json, warn};
 use crate::summary::Summary;
 use crate::unfinished::Unfinished;
 use crate::work_dir::WorkDir;
-use crate::{Outcome, recipe, starter, store};
+use crate::{Outcome, recipe, starter, store, words};
 
 /// Enlarge every input; one that fails does not stop the others.
 pub fn upscale(mut request: Request, place: &Place) -> Result<Outcome> {
@@ -47,7 +47,7 @@ pub fn upscale(mut request: Request, place: &Place) -> Result<Outcome> {
     if let Some(work) = &mut work {
         work.finish(&match &result {
             Ok(summary) => summary.state(),
-            Err(error) => format!("failed: {error:#}"),
+            Err(error) => format!("failed: {}", words::of_error(error)),
         });
     }
     let cancelled = result.as_ref().is_ok_and(Summary::is_cancelled);
@@ -102,8 +102,6 @@ fn all(
         work.log(&format!("device: {}", backend.reason));
     }
     let paths = place.agree(diffusion_paths(request))?;
-    let family = place.agree(paths.as_ref().map(DiffusionPaths::family).transpose().map_err(Into::into))?;
-    let family = family.unwrap_or_default();
     let starts = paths.as_ref().is_some_and(|paths| paths.checkpoint == starter::source());
     if starts && request.checkpoint.is_none() {
         let note = "redrawing with the small starter set that is built in; `clarifier models pull` downloads Stable Diffusion 1.5 for more, and --no-diffusion only enlarges";
@@ -147,6 +145,8 @@ fn all(
     let mask = request.mask.as_deref().map(|mask| open(mask, &StoreKind::Memory)).transpose();
     let mask = place.agree(mask.map_err(Into::into))?;
     let mask = mask.map(|mask| Rc::new(mask.raster));
+    let family = place.agree(paths.as_ref().map(DiffusionPaths::family).transpose().map_err(Into::into))?;
+    let family = family.unwrap_or_default();
     // A single picture is read before gigabytes of weights are.
     let mut first = match &items[..] {
         [item] => match place.agree(prepare(request, &family, item, style)) {
@@ -164,6 +164,7 @@ fn all(
     let in_full = place.told(|| Ok(unfinished.as_ref().is_some_and(Unfinished::full_precision)))?;
     let loading = if in_full { backend.in_full_precision() } else { backend.clone() };
     let loaded = pollster::block_on(Models::load(&loading, &upscaler, load, &mut |event| {
+        let event = words::of_event(event);
         if let Some(work) = work {
             work.observe(&event);
         }
@@ -200,7 +201,7 @@ fn all(
             prepared.and_then(|prepared| one.run(&mut models, prepared, &mut progress, work, unfinished));
         progress.finish();
         if let (Some(work), Err(error)) = (work.as_mut(), &result) {
-            work.log(&format!("error: {error:#}"));
+            work.log(&format!("error: {}", words::of_error(error)));
         }
         match result {
             Ok(()) => summary.done(),

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Outcome;
 use crate::progress::{Style, print_json};
+use crate::{Outcome, words};
 
 /// Counts and reasons.
 pub struct Summary {
@@ -46,7 +46,7 @@ impl Summary {
     }
 
     pub fn failed(&mut self, input: &Path, error: &anyhow::Error) {
-        let message = format!("{error:#}");
+        let message = words::of_error(error);
         if !self.follows {
             eprintln!("error: {message}");
         }

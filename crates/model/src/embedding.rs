@@ -42,7 +42,7 @@ impl Embedding {
                     FileKind::Embedding => return Err(damaged("it holds several embeddings".into())),
                     other => other,
                 };
-                let wanted = "a textual inversion embedding was expected here (--embedding)".into();
+                let wanted = "a textual inversion embedding was expected here (`embedding`)".into();
                 return Err(FileError::WrongKind { name, is, wanted });
             }
         };

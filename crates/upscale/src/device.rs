@@ -188,13 +188,13 @@ impl Backend {
 /// The device asked for cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// `--device gpu` without one.
+    /// A GPU was asked for, and there is none.
     #[error(
-        "--device gpu: no adapter with compute shaders was found; install the GPU's driver (Vulkan, Metal or DX12), or use --device cpu"
+        "`device` gpu: no adapter with compute shaders was found; install the GPU's driver (Vulkan, Metal or DX12)"
     )]
     NoGpu,
     /// The driver refused.
-    #[error("the GPU {name} could not be started ({reason}); update its driver, or use --device cpu")]
+    #[error("the GPU {name} could not be started ({reason}); update its driver")]
     Start {
         /// The part's name.
         name: String,
@@ -202,7 +202,7 @@ pub enum DeviceError {
         reason: String,
     },
     /// f16 without support for it.
-    #[error("--precision f16: {name} does not compute in f16; use --precision f32 or auto")]
+    #[error("`precision` f16: {name} does not compute in f16")]
     NoF16 {
         /// The device.
         name: String,
@@ -244,7 +244,7 @@ pub async fn choose_among(
         }
         (_, Some(_), _) => gpu("a real GPU", DeviceKind::DefaultDevice, insisted, precision).await,
         (DeviceChoice::Gpu, None, Some(_)) => {
-            let reason = "a software adapter, as insisted on; --device cpu is about ten times faster";
+            let reason = "a software adapter, as insisted on; the CPU is about ten times faster";
             gpu(reason, DeviceKind::DefaultDevice, true, precision).await
         }
         (DeviceChoice::Gpu, None, None) => Err(DeviceError::NoGpu),

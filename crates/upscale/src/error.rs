@@ -57,17 +57,17 @@ pub enum Error {
         unet: usize,
     },
     /// Networks that cannot work together.
-    #[error("{what}; --checkpoint, --controlnet and --vae must all be of SD 1.5")]
+    #[error("{what}; `checkpoint`, `controlnet` and `vae` must all be of SD 1.5")]
     Misfit {
         /// Which, in a sentence.
         what: String,
     },
     /// Features that one process would have made and another would reuse.
-    #[error("--reuse-features with --region or --mask works in one process, not in several")]
+    #[error("`reuse_features` with `region` or `mask` works in one process, not in several")]
     FeaturesInTeam,
     /// A region that is no part of the picture.
     #[error(
-        "--region {},{},{},{}: it must be a part of the input, which is {input} pixels",
+        "`region` {},{},{},{}: it must be a part of the input, which is {input} pixels",
         region.x, region.y, region.size.width, region.size.height
     )]
     Region {
@@ -88,13 +88,11 @@ pub enum Error {
     #[error("the connection between the processes failed: {0}")]
     Link(String),
     /// The device gave up.
-    #[error(
-        "the device failed ({0}); try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)"
-    )]
+    #[error("the device failed ({0})")]
     Device(String),
     /// A network produced something that is no picture.
     #[error(
-        "{phase:?} gave values that are no numbers at tile {tile}; the weights are damaged, or try --precision f32"
+        "{phase:?} produced NaN or infinity at tile {tile}: the weights are damaged, or need a wider type of number"
     )]
     NotFinite {
         /// Where.

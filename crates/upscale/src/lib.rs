@@ -33,6 +33,7 @@ mod preset;
 mod preview;
 mod probe;
 mod recipe;
+mod report;
 mod schedule;
 pub mod selftest;
 mod settings;
@@ -43,6 +44,7 @@ mod stage;
 mod stages;
 mod statistics;
 mod steps;
+pub mod subject;
 mod team;
 mod text;
 mod tiles;
@@ -73,6 +75,7 @@ pub use preset::{Preset, PresetError};
 pub use preview::{Preview, StepPreview};
 pub use probe::speed;
 pub use recipe::{Recipe, RecipeFile, RecipeLora, RecipeModels};
+pub use report::{ErrorReport, Remedy, remedies};
 pub use schedule::sigma;
 pub use settings::{
     ControlMode, Field, HintSource, Kind, MaskMode, ModelDefaults, Schedule, Seamless, Settings,

@@ -157,7 +157,7 @@ impl Enlarger {
                 let name = source.display().to_string();
                 let kind = identify(&*file);
                 if !matches!(kind, FileKind::Upscaler | FileKind::Unknown) {
-                    let wanted = "--upscaler takes an ESRGAN file, or lite, or lanczos".into();
+                    let wanted = "`upscaler` takes an ESRGAN file, or lite, or lanczos".into();
                     return Err(FileError::WrongKind { name, is: kind, wanted }.into());
                 }
                 let part = ComponentFile { file, config: None, scheduler: None, is_set: false, name };

@@ -153,7 +153,7 @@ pub enum NoiseError {
     #[error(transparent)]
     File(#[from] clarifier_model::files::FileError),
     /// There is no such tensor, or its shape is another.
-    #[error("--noise {file}: it must hold a tensor `noise` of shape {expected:?}, and {found}")]
+    #[error("`noise` {file}: it must hold a tensor \"noise\" of shape {expected:?}, and {found}")]
     Shape {
         /// The file.
         file: String,

@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(part(10, 20, 30, 40).unwrap(), Rect::new(20, 40, Size::new(60, 80)));
         assert_eq!(output_part(input, &Settings::default(), None).unwrap().size, Size::new(200, 120));
         for (x, y, w, h) in [(90, 0, 11, 5), (0, 0, 0, 5), (u32::MAX, 0, 2, 2), (0, 60, 1, 1)] {
-            assert!(part(x, y, w, h).unwrap_err().to_string().contains("--region"));
+            assert!(part(x, y, w, h).unwrap_err().to_string().contains("`region`"));
         }
     }
 }

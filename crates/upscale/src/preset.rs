@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(toml, json);
         for (bad, says) in [
             ("[settings]\nstrenght = 1\n", "strenght"),
-            ("[settings]\nupscale_factor = 99\n", "--upscale-factor 99"),
+            ("[settings]\nupscale_factor = 99\n", "`upscale_factor` 99"),
             ("[setings]\n", "setings"),
             ("hello", "no preset"),
             ("{\"settings\": 1}", "no preset"),

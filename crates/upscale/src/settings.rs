@@ -151,10 +151,10 @@ impl Default for Settings {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsError {
     /// A number too small or too large.
-    #[error("{option} {value} is out of range; it goes from {min} to {max}")]
+    #[error("`{name}` {value} is out of range; it goes from {min} to {max}")]
     Range {
-        /// As the user types it.
-        option: String,
+        /// Of the setting.
+        name: String,
         /// What was given.
         value: f64,
         /// The least allowed.
@@ -163,10 +163,10 @@ pub enum SettingsError {
         max: f64,
     },
     /// No such value.
-    #[error("{option} {value:?}: {reason}")]
+    #[error("`{name}` {value:?}: {reason}")]
     Value {
-        /// As the user types it.
-        option: String,
+        /// Of the setting.
+        name: String,
         /// What was given.
         value: String,
         /// Why not.
@@ -176,7 +176,7 @@ pub enum SettingsError {
     #[error("there is no setting {0:?}")]
     Unknown(String),
     /// A schedule that the sampler cannot have.
-    #[error("--schedule {schedule}: {solver} has only its own; take default, or another --solver")]
+    #[error("`schedule` {schedule}: {solver} has only its own; take default, or another `solver`")]
     Schedule {
         /// The schedule.
         schedule: &'static str,
@@ -184,7 +184,7 @@ pub enum SettingsError {
         solver: String,
     },
     /// More steps than the sampler can take.
-    #[error("--num-inference-steps {steps} is too many for {solver}, which can take {most}")]
+    #[error("`num_inference_steps` {steps} is too many for {solver}, which can take {most}")]
     Steps {
         /// What was asked for.
         steps: u32,
@@ -194,7 +194,7 @@ pub enum SettingsError {
         most: usize,
     },
     /// A guidance that ends before it starts.
-    #[error("--guidance-start {start} is after --guidance-end {end}; make it smaller")]
+    #[error("`guidance_start` {start} is after `guidance_end` {end}; make it smaller")]
     Guidance {
         /// The start.
         start: f64,
@@ -202,11 +202,11 @@ pub enum SettingsError {
         end: f64,
     },
     /// Features of tiles that are elsewhere at the next step.
-    #[error("--reuse-features {0} needs tiles that stay where they are; leave out --tile-jitter")]
+    #[error("`reuse_features` {0} needs tiles that stay where they are; leave out `tile_jitter`")]
     MovingFeatures(u32),
     /// An overlap that leaves nothing of a tile.
     #[error(
-        "--tile-overlap {overlap} leaves nothing of a tile of {side}; make it smaller, or --tile-width and --tile-height larger"
+        "`tile_overlap` {overlap} leaves nothing of a tile of {side}; make it smaller, or `tile_width` and `tile_height` larger"
     )]
     Overlap {
         /// The overlap.
@@ -227,12 +227,12 @@ impl Settings {
             let value = &values[&field.name];
             if let (Some((min, max)), Some(value)) = (field.range, value.as_f64()) {
                 if !(min..=max).contains(&value) {
-                    return Err(SettingsError::Range { option: field.option, value, min, max });
+                    return Err(SettingsError::Range { name: field.name, value, min, max });
                 }
             } else if field.range.is_some() {
                 // A NaN has no place in JSON.
-                let (option, value) = (field.option, value.to_string());
-                return Err(SettingsError::Value { option, value, reason: "not a number".into() });
+                let (name, value) = (field.name, value.to_string());
+                return Err(SettingsError::Value { name, value, reason: "not a number".into() });
             }
         }
         let (start, end) = (self.guidance_start, self.guidance_end);
@@ -256,11 +256,8 @@ impl Settings {
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), SettingsError> {
         let field = Self::describe().into_iter().find(|f| f.name == name);
         let field = field.ok_or_else(|| SettingsError::Unknown(name.into()))?;
-        let failed = |reason: String| SettingsError::Value {
-            option: field.option.clone(),
-            value: text.into(),
-            reason,
-        };
+        let failed =
+            |reason: String| SettingsError::Value { name: field.name.clone(), value: text.into(), reason };
         let value = match field.kind {
             Kind::Text | Kind::Choice => serde_json::Value::from(text),
             Kind::Integer => text.parse::<i64>().map_err(|_| failed("not a whole number".into()))?.into(),
@@ -274,7 +271,7 @@ impl Settings {
         if let (Some((min, max)), Some(value)) = (field.range, value.as_f64())
             && !(min..=max).contains(&value)
         {
-            return Err(SettingsError::Range { option: field.option, value, min, max });
+            return Err(SettingsError::Range { name: field.name, value, min, max });
         }
         let mut all = serde_json::to_value(&*self).expect("settings are plain data");
         all[name] = value;
@@ -351,11 +348,11 @@ mod tests {
         assert!(settings.tile_jitter);
         assert_eq!((settings.upscale_factor, settings.solver), (3.5, SolverKind::Ddim));
         for (name, bad, names) in [
-            ("upscale_factor", "17", "--upscale-factor"),
-            ("denoise_strength", "much", "--denoise-strength"),
-            ("denoise_strength", "nan", "--denoise-strength"),
+            ("upscale_factor", "17", "`upscale_factor`"),
+            ("denoise_strength", "much", "`denoise_strength`"),
+            ("denoise_strength", "nan", "`denoise_strength`"),
             ("solver", "magic", "dpmsolver, ddim"),
-            ("tile_width", "1.5", "--tile-width"),
+            ("tile_width", "1.5", "`tile_width`"),
             ("tile_jitter", "2", "on or off"),
         ] {
             let message = settings.set(name, bad).unwrap_err().to_string();
@@ -372,6 +369,6 @@ mod tests {
     #[test]
     fn an_overlap_as_large_as_the_tile_is_refused() {
         let settings = Settings { tile_width: 16, tile_overlap: 16, ..Settings::default() };
-        assert!(settings.validate().unwrap_err().to_string().contains("--tile-overlap 16"));
+        assert!(settings.validate().unwrap_err().to_string().contains("`tile_overlap` 16"));
     }
 }

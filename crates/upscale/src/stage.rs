@@ -295,7 +295,7 @@ impl<'a> StageRun<'a> {
                         let unused = conditioning.unused(tiles.frame(), tiles.numbered());
                         if !unused.is_empty() {
                             let message = format!(
-                                "--tile-prompts: no tile has its centre in {}: nothing is said there",
+                                "`tile_prompts`: no tile has its centre in {}: nothing is said there",
                                 unused.join(" or ")
                             );
                             let _ = observe(crate::Event::Warning { message });

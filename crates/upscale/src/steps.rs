@@ -384,20 +384,23 @@ impl<'a> Steps<'a> {
         let mut preview = None;
         for (band, own) in &mut self.bands {
             let output = frame.fold_part(&mut step.sum, *band);
-            let mut x = self.canvas.lift(*band);
+            let mut x =
+                Canvas { size: band.size, channels: self.canvas.channels, data: self.canvas.lift(*band) };
             if self.redraw.previews && self.team.is_alone() {
-                let eps = x.iter().zip(&output).map(|(x, output)| own.predicted_noise(index, *x, *output));
-                let eps = Canvas { size: band.size, channels: self.canvas.channels, data: eps.collect() };
+                // Alone one has the whole canvas in one band.
+                let pairs = x.data.iter().zip(&output);
+                let eps = pairs.map(|(x, output)| own.predicted_noise(index, *x, *output)).collect();
+                let eps = Canvas { data: eps, ..x };
                 preview = StepPreview::new(
                     self.diffusion.latents(),
-                    (self.canvas, &eps),
+                    (&x, &eps),
                     part,
                     (part.x, part.y),
                     self.solver.sigma_at(index),
                 );
             }
-            own.step(index, &mut x, &output);
-            self.canvas.lay(*band, x);
+            own.step(index, &mut x.data, &output);
+            self.canvas.lay(*band, x.data);
         }
         let told = tell_step(observe, (index, steps), preview);
         self.team.agree(told)?;

@@ -18,18 +18,41 @@ mod run;
 mod save;
 mod turns;
 
-use js_sys::{Array, Function};
-use wasm_bindgen::JsError;
+use std::any::Any;
+use std::error::Error as StdError;
+
+use clarifier_model::files::FileError;
+use clarifier_upscale::device::DeviceError;
+use clarifier_upscale::{Error, ErrorReport, SettingsError};
+use js_sys::{Array, Function, JSON, Reflect};
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use browser::{Blob, SyncAccessHandle};
 use turns::InTurns;
 
-type Answer<T> = Result<T, JsError>;
+type Answer<T> = Result<T, JsValue>;
 
-/// What a command failed of, as the user is told.
-fn failed(error: impl std::fmt::Display) -> JsError {
-    JsError::new(&error.to_string())
+/// JavaScript's `Error` of what a command failed of; an error of the engine's has its [`ErrorReport`] as `report`.
+fn failed(error: impl std::fmt::Display + 'static) -> JsValue {
+    let thrown = js_sys::Error::new(&error.to_string());
+    if let Some(report) = report_of(&error) {
+        let json = serde_json::to_string(&report).expect("plain data");
+        // Neither fails: it is JSON, and the object is new.
+        let report = JSON::parse(&json).unwrap_or(JsValue::NULL);
+        let _ = Reflect::set(&thrown, &"report".into(), &report);
+    }
+    thrown.into()
+}
+
+fn report_of(error: &dyn Any) -> Option<ErrorReport> {
+    fn of<E: StdError + 'static>(error: &dyn Any) -> Option<ErrorReport> {
+        error.downcast_ref::<E>().map(|error| ErrorReport::of(error))
+    }
+    of::<Error>(error)
+        .or_else(|| of::<DeviceError>(error))
+        .or_else(|| of::<SettingsError>(error))
+        .or_else(|| of::<FileError>(error))
 }
 
 /// Called once, before all others.

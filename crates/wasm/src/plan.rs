@@ -197,15 +197,15 @@ fn advice(
     let mut changed = serde_json::Map::new();
     let mut words = Vec::new();
     let sides = [
-        ("tile_width", "--tile-width", settings.tile_width, smaller.tile_width),
-        ("tile_height", "--tile-height", settings.tile_height, smaller.tile_height),
-        ("tile_overlap", "--tile-overlap", settings.tile_overlap, smaller.tile_overlap),
-        ("vae_tile", "--vae-tile", settings.vae_tile, smaller.vae_tile),
+        ("tile_width", settings.tile_width, smaller.tile_width),
+        ("tile_height", settings.tile_height, smaller.tile_height),
+        ("tile_overlap", settings.tile_overlap, smaller.tile_overlap),
+        ("vae_tile", settings.vae_tile, smaller.vae_tile),
     ];
-    for (name, option, before, after) in sides {
+    for (name, before, after) in sides {
         if before != after {
             changed.insert(name.into(), after.into());
-            words.push(format!("{option} {after}"));
+            words.push(format!("`{name}` {after}"));
         }
     }
     (format!("{why}; it fits with {}", words.join(", ")), changed.into())

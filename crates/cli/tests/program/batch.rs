@@ -101,7 +101,7 @@ fn what_would_lose_a_picture_or_cannot_be_is_refused() {
         (&["a.png", "--format", "gif"], 2, "gif"),
         (&["a.png", "--overwrite", "--skip-existing"], 2, "cannot be used with"),
         (&["*.gif"], 1, "no picture has such a name"),
-        (&["a.png", "--noise", "noise.safetensors"], 1, "it must hold a tensor `noise` of shape [4, 2, 3]"),
+        (&["a.png", "--noise", "noise.safetensors"], 1, "it must hold a tensor \"noise\" of shape [4, 2, 3]"),
     ] {
         let run = clarifier(home.path(), &[&FAST[..], args].concat());
         let said = stderr(&run);

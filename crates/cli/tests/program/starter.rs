@@ -92,7 +92,7 @@ fn noise_is_of_the_sets_own_latents() {
     };
     let refused = run("4.safetensors");
     assert_eq!(refused.status.code(), Some(1));
-    assert!(stderr(&refused).contains("`noise` of shape [64, 8, 10]"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("\"noise\" of shape [64, 8, 10]"), "{}", stderr(&refused));
     assert!(!home.path().join("out.png").exists());
     let taken = run("64.safetensors");
     assert!(taken.status.success(), "{}", stderr(&taken));

@@ -70,10 +70,10 @@ impl Component {
     fn wanted(self) -> &'static str {
         match self {
             Self::UNet | Self::TextEncoder => {
-                "--checkpoint takes a Stable Diffusion 1.5 model, a diffusers folder or a single file"
+                "`checkpoint` takes a Stable Diffusion 1.5 model, a diffusers folder or a single file"
             }
-            Self::Vae => "--vae takes a Stable Diffusion 1.x VAE",
-            Self::ControlNet => "--controlnet takes an SD 1.5 ControlNet, best the tile one",
+            Self::Vae => "`vae` takes a Stable Diffusion 1.x VAE",
+            Self::ControlNet => "`controlnet` takes an SD 1.5 ControlNet, best the tile one",
         }
     }
 }

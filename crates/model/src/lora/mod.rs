@@ -75,7 +75,7 @@ impl Lora {
         // An enlarger may have a layer with an alpha; a LoRA has factors.
         groups.retain(|_, keys| keys.keys().any(|field| !numbers.contains(field)));
         if groups.is_empty() {
-            let wanted = "a LoRA was expected here (--lora, or <lora:…> in a prompt)".into();
+            let wanted = "a LoRA was expected here (`lora`, or <lora:…> in a prompt)".into();
             return Err(FileError::WrongKind { name, is: identify(&*file), wanted });
         }
         let config = Configs::read(&source, &*file, &groups)?;

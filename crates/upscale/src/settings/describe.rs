@@ -1,6 +1,7 @@
 //! The settings as data, for the program's options and the page's form.
 
-use serde::Serialize;
+use serde::de::Visitor;
+use serde::{Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::Settings;
@@ -27,8 +28,6 @@ pub enum Kind {
 pub struct Field {
     /// Its name in JSON: `upscale_factor`.
     pub name: String,
-    /// Its name on the command line: `--upscale-factor`.
-    pub option: String,
     /// What its value is.
     pub kind: Kind,
     /// Its default, as one would type it.
@@ -46,15 +45,22 @@ impl Settings {
     pub fn describe() -> Vec<Field> {
         let schema = schemars::schema_for!(Settings).to_value();
         let defaults = serde_json::to_value(Settings::default()).expect("settings are plain data");
-        let order = include_str!("../settings.rs");
         let properties = schema["properties"].as_object().expect("a struct has properties");
         let mut fields: Vec<_> = properties
             .iter()
             .map(|(name, property)| field(name, property, &schema, &defaults[name]))
             .collect();
         // Schemas are sorted by name; people expect the order in which the settings are declared.
-        fields.sort_by_key(|f| order.find(&format!("pub {}:", f.name)));
+        fields.sort_by_key(|field| Self::names().position(|name| name == field.name));
         fields
+    }
+
+    /// Every setting's name, in the order of the struct.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let mut names: &[&str] = &[];
+        // It fails, having nothing to read; by then it has said what it looks for.
+        let _ = Self::deserialize(Names(&mut names));
+        names.iter().copied()
     }
 }
 
@@ -68,6 +74,32 @@ pub fn description() -> Value {
     json!({ "version": env!("CARGO_PKG_VERSION"), "fields": Settings::describe(), "presets": presets })
 }
 
+/// What a struct is read from that only wants to know the names of its fields.
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("there is nothing to read"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 fn field(name: &str, property: &Value, schema: &Value, default: &Value) -> Field {
     let choices = choices(property, schema);
     let kind = match property["type"].as_str() {
@@ -79,7 +111,6 @@ fn field(name: &str, property: &Value, schema: &Value, default: &Value) -> Field
     };
     Field {
         name: name.to_owned(),
-        option: format!("--{}", name.replace('_', "-")),
         kind,
         default: default.as_str().map_or_else(|| default.to_string(), str::to_owned),
         range: property["minimum"].as_f64().zip(property["maximum"].as_f64()),
@@ -106,7 +137,7 @@ mod tests {
     #[test]
     fn every_setting_is_described() {
         let fields = Settings::describe();
-        assert_eq!(fields[0].option, "--upscale-factor");
+        assert_eq!(fields[0].name, "upscale_factor");
         assert_eq!(fields[0].range, Some((1.0, 16.0)));
         for field in &fields {
             assert!(!field.help.is_empty(), "{}", field.name);

@@ -329,8 +329,8 @@ mod tests {
     #[test]
     fn what_a_sampler_cannot_do_is_refused() {
         for (kind, schedule, steps, says) in [
-            (SolverKind::Ddim, Schedule::Karras, 18, "--schedule karras"),
-            (SolverKind::Lcm, Schedule::SgmUniform, 8, "--schedule sgm_uniform"),
+            (SolverKind::Ddim, Schedule::Karras, 18, "`schedule` karras"),
+            (SolverKind::Lcm, Schedule::SgmUniform, 8, "`schedule` sgm_uniform"),
             (SolverKind::Tcd, Schedule::Default, 51, "50"),
         ] {
             let settings =
