@@ -49,10 +49,7 @@ test("the engine describes itself as the program does", async () => {
     const { version, fields, presets } = await page.evaluate(() => ask("describe"));
     assert.match(version, /^\d+\.\d+\.\d+$/);
     const factor = fields.find(({ name }) => name === "upscale_factor");
-    assert.deepEqual(
-      [factor.kind, factor.default, factor.range],
-      ["number", "2.0", [1, 16]],
-    );
+    assert.deepEqual([factor.kind, factor.default, factor.range], ["number", "2.0", [1, 16]]);
     assert.ok(presets.some(({ name, settings }) => name === "clarity" && settings.seed === 1337));
     const adapter = await page.evaluate(() => ask("adapter"));
     assert.deepEqual([adapter.ok, adapter.cause, adapter.software], [true, null, true]);

@@ -83,7 +83,9 @@ export class Form {
   #group(title, fields) {
     const rows = fields.map((field) => {
       const element = this.#control(field, false);
-      const text = [field.name, labelOf(field), optionOf(field.name), field.help, ...field.choices].join(" ").toLowerCase();
+      const text = [field.name, labelOf(field), optionOf(field.name), field.help, ...field.choices]
+        .join(" ")
+        .toLowerCase();
       return { element, text };
     });
     const element = h("section", { class: "group" }, h("h3", {}, title), ...rows.map((row) => row.element));

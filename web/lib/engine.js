@@ -84,8 +84,9 @@ export class Engine extends EventTarget {
       if (FATAL.test(data.error)) {
         call.reject(new EngineStopped(data.error, this.#said));
         this.#died(data.error);
-      } else if ("error" in data) call.reject(Object.assign(new Error(String(data.error)), { report: data.report ?? null }));
-      else call.resolve(data.value);
+      } else if ("error" in data) {
+        call.reject(Object.assign(new Error(String(data.error)), { report: data.report ?? null }));
+      } else call.resolve(data.value);
     });
     this.#watch(worker);
     // worker.js or a module of its cannot be loaded, or nobody caught an error in it: it is not to be trusted any more.

@@ -31,10 +31,24 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use browser::{Blob, SyncAccessHandle};
 use turns::InTurns;
 
-type Answer<T> = Result<T, JsValue>;
+type Answer<T> = Result<T, Failure>;
 
 /// JavaScript's `Error` of what a command failed of; an error of the engine's has its [`ErrorReport`] as `report`.
-fn failed(error: impl std::fmt::Display + 'static) -> JsValue {
+pub struct Failure(js_sys::Error);
+
+impl From<Failure> for JsValue {
+    fn from(Failure(thrown): Failure) -> Self {
+        thrown.into()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        failed(error)
+    }
+}
+
+fn failed(error: impl std::fmt::Display + 'static) -> Failure {
     let thrown = js_sys::Error::new(&error.to_string());
     if let Some(report) = report_of(&error) {
         let json = serde_json::to_string(&report).expect("plain data");
@@ -42,7 +56,7 @@ fn failed(error: impl std::fmt::Display + 'static) -> JsValue {
         let report = JSON::parse(&json).unwrap_or(JsValue::NULL);
         let _ = Reflect::set(&thrown, &"report".into(), &report);
     }
-    thrown.into()
+    Failure(thrown)
 }
 
 fn report_of(error: &dyn Any) -> Option<ErrorReport> {
