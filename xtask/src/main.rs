@@ -2,6 +2,7 @@
 
 mod dist;
 mod gigapixel;
+mod house;
 mod web;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ cargo xtask bench       how fast each kernel and network is, and what PyTorch do
 cargo xtask bench-web   the kernels in Chromium beside onnxruntime-web's (tests/web/bench.mjs says how; --real for a GPU with a screen)
 cargo xtask first-tile  how long the page's engine takes until the first tile, shaders compiled, and what share of a run that is
 cargo xtask gigapixel   pictures of 64 to 1024 megapixels: time and memory (--help says what it needs)
+cargo xtask house       how far the code is from the shape that it aims at: counts of which none may grow (--places says where)
 cargo xtask fixtures    make the fixtures again (Python, tests/fixtures/requirements.txt)";
 
 /// The checkout.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         }
         "bench-web" => node("tests/web/bench.mjs"),
         "first-tile" => run("scripts/web", &[]) && node("tests/web/first-tile.mjs"),
+        "house" => said(house::run(&std::env::args().skip(2).collect::<Vec<_>>())),
         "gigapixel" => gigapixel::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         "fixtures" => {
             [
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
                 "tokens.py",
                 "formula.py",
                 "solvers.py",
+                "predictions.py",
                 "taesd.py",
                 "recipe.py",
                 "ldm.py",
