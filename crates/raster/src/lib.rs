@@ -1,6 +1,8 @@
 //! One picture, in memory or on disk, read and written by regions; its codecs and its metadata.
 //!
 //! Nothing above this crate assumes that a picture fits in memory.
+// What a library has to say it returns; a face says it.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod carry;
 mod decode;
