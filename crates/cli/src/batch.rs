@@ -74,7 +74,7 @@ pub fn check(
         None => find(&request.inputs, &search)?,
     };
     if let (Some(one), Style::Human) = (results.first(), style) {
-        eprintln!(
+        errln!(
             "{} pictures left out, such as {}, which look like results of others; name them to enlarge them",
             results.len(),
             one.display()

@@ -9,10 +9,10 @@ pub fn guard<T>(program: impl FnOnce() -> T) -> Option<T> {
     let said = AtomicBool::new(false);
     set_hook(Box::new(move |info| {
         let message = message(info);
-        if !said.swap(true, Ordering::Relaxed) && !is_closed_pipe(&message) {
+        if !said.swap(true, Ordering::Relaxed) {
             let place =
                 info.location().map_or_else(String::new, |at| format!(" ({}:{})", at.file(), at.line()));
-            eprintln!(
+            errln!(
                 "error: {message}{place}; this is a fault of the program or of the GPU's driver: please report it"
             );
         }
@@ -24,9 +24,4 @@ pub fn guard<T>(program: impl FnOnce() -> T) -> Option<T> {
 fn message(info: &PanicHookInfo) -> String {
     let words = info.payload_as_str().unwrap_or("the program stopped unexpectedly");
     words.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// `clarifier models list | head -1`: a reader that has seen enough is nothing to report.
-fn is_closed_pipe(message: &str) -> bool {
-    message.starts_with("failed printing to stdout")
 }

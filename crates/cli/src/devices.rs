@@ -16,19 +16,19 @@ pub fn print(json: bool) -> Result<()> {
     }
     for AdapterInfo { name, api, kind, driver, max_buffer, max_binding, shader_f16, memory, .. } in &adapters
     {
-        println!("{name}");
-        println!("  {kind}, {api}, driver {driver}");
+        outln!("{name}");
+        outln!("  {kind}, {api}, driver {driver}");
         let f16 = if *shader_f16 { "f16" } else { "no f16" };
         let memory = memory.map_or(String::new(), |bytes| format!("{} MiB of memory, ", bytes >> 20));
-        println!(
+        outln!(
             "  {memory}buffers up to {} MiB, bindings up to {} MiB, {f16}",
             max_buffer >> 20,
             max_binding >> 20
         );
     }
     if adapters.is_empty() {
-        println!("no GPU that wgpu can use");
+        outln!("no GPU that wgpu can use");
     }
-    println!("--device auto takes: {}", auto.reason);
+    outln!("--device auto takes: {}", auto.reason);
     Ok(())
 }

@@ -1,4 +1,9 @@
 //! The program `clarifier`, for a process alone and for one of a team.
+// A closed terminal makes these panic; `console` has what cannot.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
+#[macro_use]
+mod console;
 
 mod adapters;
 mod args;
@@ -30,6 +35,7 @@ mod work_dir;
 
 use std::process::ExitCode;
 
+pub use console::write_err;
 pub use place::Place;
 
 /// How a process of a team ends.
@@ -88,16 +94,22 @@ fn run(connect: impl FnOnce() -> Place) -> End {
     let rank = place.team.rank();
     match result {
         Err(error) if apart && !place.team.is_alone() => {
-            eprintln!("error: rank {rank}: {}", place.named(&words::of_error(&error)));
+            errln!("error: rank {rank}: {}", place.named(&words::of_error(&error)));
             End::Apart
         }
         // Rank 0 has said it for all.
         _ if rank > 0 => End::Together(ExitCode::SUCCESS),
+        Ok(Outcome::Done) if console::output_was_lost() => {
+            errln!(
+                "error: standard output took only a part of what was said; is the disk full that it goes to?"
+            );
+            End::Together(ExitCode::FAILURE)
+        }
         Ok(Outcome::Done) => End::Together(ExitCode::SUCCESS),
         Ok(Outcome::Failed) => End::Together(ExitCode::FAILURE),
         Ok(Outcome::Cancelled) => End::Together(ExitCode::from(130)),
         Err(error) => {
-            eprintln!("error: {}", words::of_error(&error));
+            errln!("error: {}", words::of_error(&error));
             End::Together(ExitCode::FAILURE)
         }
     }

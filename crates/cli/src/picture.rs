@@ -79,8 +79,8 @@ impl One<'_> {
             return planning.show(&plan, &item.input.path, &target.path);
         }
         if planning.style == Style::Human && request.verbose {
-            eprintln!("settings: {}", serde_json::to_string(&settings)?);
-            eprintln!("plan: {}", serde_json::to_string(&plan)?);
+            errln!("settings: {}", serde_json::to_string(&settings)?);
+            errln!("plan: {}", serde_json::to_string(&plan)?);
         }
         if let Some(work) = work {
             work.log(&format!("settings: {}", serde_json::to_string(&settings)?));
@@ -148,7 +148,7 @@ impl One<'_> {
             })),
             Style::Human => {
                 let seed = if report.diffusion { format!(", seed {seed}") } else { String::new() };
-                eprintln!("{}: {size} in {}{seed}", target.path.display(), human(seconds));
+                errln!("{}: {size} in {}{seed}", target.path.display(), human(seconds));
             }
             Style::Quiet => {}
         }

@@ -81,10 +81,10 @@ impl Planning<'_> {
             }));
             return Ok(());
         }
-        println!("{} → {}", input.display(), output.display());
-        println!("  device: {}, {}", plan.device, plan.precision);
+        outln!("{} → {}", input.display(), output.display());
+        outln!("  device: {}, {}", plan.device, plan.precision);
         for (index, stage) in plan.stages.iter().enumerate() {
-            print!(
+            out!(
                 "  stage {}: {} × {}, {} tiles enlarged",
                 index + 1,
                 stage.width,
@@ -92,17 +92,17 @@ impl Planning<'_> {
                 stage.enlarger_tiles
             );
             match stage.steps {
-                0 => println!(", not redrawn"),
+                0 => outln!(", not redrawn"),
                 steps => {
                     let evaluations = match stage.evaluations {
                         same if same == steps => String::new(),
                         more => format!(" of {more} evaluations"),
                     };
                     let (tiles, (width, height)) = (stage.diffusion_tiles, stage.tile);
-                    print!(", {steps} steps{evaluations} × {tiles} tiles of {width} × {height} latents");
+                    out!(", {steps} steps{evaluations} × {tiles} tiles of {width} × {height} latents");
                     match plan.tile_batch.min(tiles) {
-                        1 => println!(),
-                        several => println!(", {several} at once"),
+                        1 => outln!(),
+                        several => outln!(", {several} at once"),
                     }
                 }
             }
@@ -115,23 +115,23 @@ impl Planning<'_> {
         };
         match (self.request.copies_on_disk(plan.scratch), &*weights) {
             (true, "") => {
-                println!("  memory: about {memory} MB; working copies of the picture: {copies} MB on disk")
+                outln!("  memory: about {memory} MB; working copies of the picture: {copies} MB on disk")
             }
-            (true, weights) => println!(
+            (true, weights) => outln!(
                 "  memory: about {memory} MB, of which {weights}; working copies of the picture: {copies} MB on disk"
             ),
             (false, "") => {
-                println!("  memory: about {memory} MB, of which {copies} MB working copies of the picture")
+                outln!("  memory: about {memory} MB, of which {copies} MB working copies of the picture")
             }
-            (false, weights) => println!(
+            (false, weights) => outln!(
                 "  memory: about {memory} MB, of which {weights} and {copies} MB working copies of the picture"
             ),
         }
         if self.request.work_dir.is_some() {
-            println!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));
+            outln!("  disk: about {} MB in the work folder", plan.kept.div_ceil(1_000_000));
         }
         if let Some(seconds) = seconds {
-            println!("  time: about {}", human(Duration::from_secs_f64(seconds)));
+            outln!("  time: about {}", human(Duration::from_secs_f64(seconds)));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Events to people and to programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,7 +111,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| errln!("{text}"));
     }
 
     /// Whether the user wants it to stop.
@@ -149,15 +149,15 @@ pub fn verb(phase: Phase) -> &'static str {
 pub fn warn(style: Style, message: &str) {
     match style {
         Style::Json => print_json(&Event::Warning { message: message.to_owned() }),
-        Style::Human => eprintln!("warning: {message}"),
+        Style::Human => errln!("warning: {message}"),
         Style::Quiet => {}
     }
 }
 
-/// A line of JSON on standard output. A reader that has gone away is no error of ours.
+/// A line of JSON on standard output.
 pub fn print_json(value: &impl serde::Serialize) {
     let line = serde_json::to_string(value).expect("plain data");
-    let _ = writeln!(std::io::stdout(), "{line}");
+    outln!("{line}");
 }
 
 /// `1 h 5 min`, `3 min 20 s`, `12 s`.

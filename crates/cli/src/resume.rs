@@ -75,11 +75,11 @@ pub fn status(matches: &ArgMatches) -> Result<Outcome> {
         print_json(&json(&text, alive, unfinished));
         return Ok(Outcome::Done);
     }
-    print!("{text}");
+    out!("{text}");
     match (alive, unfinished) {
-        (true, _) => println!("process: at work"),
-        (_, true) => println!("process: none; `clarifier resume {shown}` goes on"),
-        _ => println!("process: none"),
+        (true, _) => outln!("process: at work"),
+        (_, true) => outln!("process: none; `clarifier resume {shown}` goes on"),
+        _ => outln!("process: none"),
     }
     Ok(Outcome::Done)
 }

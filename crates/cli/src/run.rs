@@ -55,7 +55,7 @@ pub fn upscale(mut request: Request, place: &Place) -> Result<Outcome> {
         && unfinished.finish(cancelled)?
         && !request.quiet
     {
-        eprintln!("what is done of it is kept; `clarifier resume {}` goes on", dir.display());
+        errln!("what is done of it is kept; `clarifier resume {}` goes on", dir.display());
     }
     Ok(result?.finish())
 }
@@ -73,7 +73,7 @@ fn all(
     };
     let say = |text: &str| {
         if style == Style::Human {
-            eprintln!("{text}");
+            errln!("{text}");
         }
     };
     let cancel = cancel_on_ctrl_c(place.leads())?;
@@ -225,7 +225,7 @@ fn cancel_on_ctrl_c(is_said: bool) -> Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         if is_said {
-            eprintln!("\nstopping after this tile; once more to stop at once");
+            errln!("\nstopping after this tile; once more to stop at once");
         }
     })?;
     Ok(cancel)

@@ -39,7 +39,7 @@ impl Summary {
             Style::Json => {
                 print_json(&serde_json::json!({ "event": "skipped", "input": input, "output": output }));
             }
-            Style::Human => eprintln!("{}: it exists already; skipped", output.display()),
+            Style::Human => errln!("{}: it exists already; skipped", output.display()),
             Style::Quiet => {}
         }
         self.skipped.push(input.to_owned());
@@ -48,7 +48,7 @@ impl Summary {
     pub fn failed(&mut self, input: &Path, error: &anyhow::Error) {
         let message = words::of_error(error);
         if !self.follows {
-            eprintln!("error: {message}");
+            errln!("error: {message}");
         }
         if self.style == Style::Json {
             print_json(&serde_json::json!({ "event": "error", "input": input, "message": message }));
@@ -72,8 +72,8 @@ impl Summary {
         }
         if self.cancelled {
             match self.done {
-                0 => eprintln!("cancelled; no result was written"),
-                done => eprintln!("cancelled; only the {done} pictures before this one were written"),
+                0 => errln!("cancelled; no result was written"),
+                done => errln!("cancelled; only the {done} pictures before this one were written"),
             }
             if self.style == Style::Json {
                 print_json(&serde_json::json!({ "event": "cancelled", "done": self.done }));
@@ -83,7 +83,7 @@ impl Summary {
         if self.total > 1 {
             match self.style {
                 Style::Json => print_json(&self.json()),
-                Style::Human => eprintln!("{}", self.text()),
+                Style::Human => errln!("{}", self.text()),
                 Style::Quiet => {}
             }
         }

@@ -19,7 +19,7 @@ pub fn of_error(error: &anyhow::Error) -> String {
     if tries.is_empty() { message } else { format!("{message}; try {}", tries.join(", or ")) }
 }
 
-/// What an option does about it; none where the message itself says what to do.
+/// The options that do it; none where the message itself says what to do.
 fn attempt(remedy: Remedy) -> Option<&'static str> {
     match remedy {
         Remedy::UseCpu => Some("--device cpu"),

@@ -7,7 +7,8 @@
 //!
 //! The launches are unchecked, since a check of each index would cost more than the arithmetic: all indices here are
 //! clamped to the operands' sizes, which are taken from the tensors themselves.
-
+// What a library has to say it returns; a face says it.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 // CubeCL's macros make public items that cannot be documented.
 #![allow(missing_docs)]
 

@@ -2,6 +2,8 @@
 //!
 //! Every operation here is a plain function on [`burn::tensor::Tensor`]; which implementation runs
 //! is decided by the device the tensors live on.
+// What a library has to say it returns; a face says it.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod activation;
 mod attention;

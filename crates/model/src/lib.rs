@@ -3,6 +3,8 @@
 //!
 //! Every network is a plain struct of tensors whose fields carry the diffusers names, built from a
 //! [`loader::Scope`], with a synchronous `forward` that only records work for the device.
+// What a library has to say it returns; a face says it.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod blocks;
 pub mod clip;

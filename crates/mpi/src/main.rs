@@ -6,7 +6,7 @@ mod world;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use clarifier_cli::{End, Place, main_in_team};
+use clarifier_cli::{End, Place, main_in_team, write_err};
 use clarifier_upscale::{Link, Team};
 use mpi::Threading;
 use mpi::environment::{Universe, processor_name};
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
                 // By one, or lines would run into each other.
                 let all = world.all_gather(world.spent().into_bytes()).unwrap_or_default();
                 for spent in all.iter().filter(|_| world.rank() == 0) {
-                    eprintln!("{}", String::from_utf8_lossy(spent));
+                    write_err(format_args!("{}\n", String::from_utf8_lossy(spent)));
                 }
             }
             code

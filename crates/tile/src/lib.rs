@@ -1,6 +1,8 @@
 //! Rectangles, overlapping tile grids and the windows that blend tiles together.
 //!
 //! Units are whatever the caller counts in: latents for diffusion, pixels for the VAE.
+// What a library has to say it returns; a face says it.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod grid;
 mod window;

@@ -1,5 +1,7 @@
 //! The Clarity recipe: enlarge, then redraw with Stable Diffusion over overlapping tiles, held to the
 //! picture by the Tile ControlNet, in stages of 2×.
+// What a library has to say it returns; a face says it.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod adapters;
 mod autoencode;

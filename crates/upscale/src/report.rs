@@ -27,13 +27,13 @@ pub enum Remedy {
 /// An error as data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
-    /// What kind of error it is; stays the same over versions.
+    /// The kind of error; it never changes between versions.
     pub code: &'static str,
     /// A sentence, with settings and inputs named as [`subject`] says.
     pub message: String,
     /// The settings and inputs that the sentence names, in its order.
     pub about: Vec<String>,
-    /// What may help, best first; any one of them.
+    /// Remedies, the best first; one of them is enough.
     pub remedies: &'static [Remedy],
 }
 
@@ -46,7 +46,7 @@ impl ErrorReport {
     }
 }
 
-/// What may help after any of an error and its causes, as [`ErrorReport::remedies`].
+/// The [`ErrorReport::remedies`] of an error, or of the first of its causes that is one of the engine's.
 pub fn remedies(error: &(dyn StdError + 'static)) -> &'static [Remedy] {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -55,7 +55,7 @@ pub fn subjects(message: &str) -> Vec<String> {
     found.into_inner()
 }
 
-/// Whether a name is that of a setting or input.
+/// True for the name of a setting or input.
 pub(crate) fn is_subject(name: &str) -> bool {
     INPUTS.contains(&name) || Settings::names().any(|known| known == name)
 }

@@ -18,11 +18,11 @@ pub fn measure(file: &Path, targets: &[Target], work: &Work) -> Result<Outcome> 
     }
     let mut all_hold = true;
     for entry in &entries {
-        println!("{}", entry.claim());
+        outln!("{}", entry.claim());
         let about: Vec<&Target> =
             targets.iter().filter(|t| t.adapter.as_ref().is_some_and(|a| entry.is_about(a))).collect();
         if about.is_empty() {
-            println!("  it is about no device of this machine, in this build: nothing was measured\n");
+            outln!("  it is about no device of this machine, in this build: nothing was measured\n");
             all_hold = false;
         }
         for target in about {
@@ -44,8 +44,8 @@ fn holds(entry: &Entry, target: &Target, work: &Work) -> Result<bool> {
         }
     };
     let (before, after) = (test(target, &as_it_is)?, test(&device, &instead)?);
-    println!("as it is: {}", table(&before));
-    println!("instead, {}: {}", entry.instead.words(), table(&after));
+    outln!("as it is: {}", table(&before));
+    outln!("instead, {}: {}", entry.instead.words(), table(&after));
     let nothing = |report: &AdapterReport| report.cases.is_empty() && report.failure.is_none();
     let verdict = match (before.passed(), after.passed()) {
         _ if nothing(&before) => {
@@ -55,6 +55,6 @@ fn holds(entry: &Entry, target: &Target, work: &Work) -> Result<bool> {
         (false, false) => "wrong, and so is what is to be taken instead",
         (false, true) => "the entry holds: wrong as it is, right with what is taken instead",
     };
-    println!("{}: {verdict}\n", target.name());
+    outln!("{}: {verdict}\n", target.name());
     Ok(!nothing(&before) && !before.passed() && after.passed())
 }

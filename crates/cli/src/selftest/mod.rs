@@ -115,21 +115,21 @@ pub fn run(arguments: &ArgMatches) -> Result<Outcome> {
         return candidate::measure(file, &targets, &work);
     }
     let mut report = Report::new(work.quick, failed);
-    println!("{}", heading(&report));
+    outln!("{}", heading(&report));
     for failed in &report.adapters {
-        println!("{}", table(failed));
+        outln!("{}", table(failed));
     }
     for target in &targets {
-        eprintln!("testing {}: {}", target.id, target.name());
+        errln!("testing {}: {}", target.id, target.name());
         let tested = test(target, &work)?;
-        println!("{}", table(&tested));
+        outln!("{}", table(&tested));
         report.adapters.push(tested);
     }
-    print!("{}", report.summary());
+    out!("{}", report.summary());
     if let Some(file) = arguments.get_one::<PathBuf>("json") {
         let json = serde_json::to_string_pretty(&report).expect("plain data");
         std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))?;
-        eprintln!("report: {}", file.display());
+        errln!("report: {}", file.display());
     }
     Ok(if report.passed() { Outcome::Done } else { Outcome::Failed })
 }

@@ -35,7 +35,7 @@ pub fn pull(cache: &Cache, model: &Model) -> Result<PathBuf> {
         );
     }
     let blob = cache.blob(model, &remote.hash);
-    println!("  {}", DecimalBytes(remote.size));
+    outln!("  {}", DecimalBytes(remote.size));
     if !blob.is_file() {
         let lock = cache.lock(model, &remote.hash);
         for folder in [&blob, &lock].map(|file| file.parent().expect("it is in the cache")) {
@@ -48,7 +48,7 @@ pub fn pull(cache: &Cache, model: &Model) -> Result<PathBuf> {
             .open(&lock)
             .with_context(|| lock.display().to_string())?;
         if lock.try_lock().is_err() {
-            eprintln!("  another process is downloading this; waiting for it");
+            errln!("  another process is downloading this; waiting for it");
             lock.lock()?;
         }
         // The other process may have finished it.

@@ -47,11 +47,11 @@ pub fn command(matches: &ArgMatches) -> Result<()> {
     match verb {
         "list" => list(&cache),
         "pull" => return pull(&cache, &chosen(&names, |m| m.recommended && !m.non_commercial)?),
-        "path" if names.is_empty() => println!("{}", cache.folder().display()),
+        "path" if names.is_empty() => outln!("{}", cache.folder().display()),
         "path" => {
             for model in chosen(&names, |_| false)? {
                 match cache.find(&model) {
-                    Some(path) => println!("{}", path.display()),
+                    Some(path) => outln!("{}", path.display()),
                     None => bail!(
                         "{} is not here; `clarifier models pull {}` downloads it",
                         model.name,
@@ -84,23 +84,23 @@ fn chosen(names: &[&String], default: impl Fn(&Model) -> bool) -> Result<Vec<Mod
 fn list(cache: &Cache) {
     let size = DecimalBytes(starter::BYTES.len() as u64).to_string();
     let role = "the small diffusion set: UNet, ControlNet, VAE, text encoder (MIT or Apache-2.0)";
-    println!("{:<22} {:<5} {:<12} {size:>9}  {role}", starter::NAME, "here", "built in");
+    outln!("{:<22} {:<5} {:<12} {size:>9}  {role}", starter::NAME, "here", "built in");
     for model in manifest::models() {
         let state = if cache.find(&model).is_some() { "here" } else { "-" };
         let set = if model.recommended { "recommended" } else { "" };
         let size = model.megabytes.map_or(String::new(), |mb| DecimalBytes(mb * 1_000_000).to_string());
-        println!("{:<22} {state:<5} {set:<12} {size:>9}  {} ({})", model.name, model.role, model.licence);
+        outln!("{:<22} {state:<5} {set:<12} {size:>9}  {} ({})", model.name, model.role, model.licence);
     }
 }
 
 /// Download each, its licence first.
 fn pull(cache: &Cache, models: &[Model]) -> Result<()> {
     for model in models {
-        println!("{}: {}, from {}", model.name, model.role, model.repo);
+        outln!("{}: {}, from {}", model.name, model.role, model.repo);
         let note = if model.non_commercial { " (NOT for commercial use)" } else { "" };
-        println!("  licence: {}{note}", model.licence);
+        outln!("  licence: {}{note}", model.licence);
         let path = download::pull(cache, model).with_context(|| model.name.clone())?;
-        println!("  {}", path.display());
+        outln!("  {}", path.display());
     }
     Ok(())
 }

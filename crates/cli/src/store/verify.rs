@@ -13,7 +13,7 @@ use super::manifest::Model;
 /// Read each model and compare it with the hash in its blob's name.
 pub fn verify(cache: &Cache, models: &[Model]) -> Result<()> {
     if models.is_empty() {
-        println!("no models here; `clarifier models pull` downloads the recommended set");
+        outln!("no models here; `clarifier models pull` downloads the recommended set");
     }
     let mut damaged = Vec::new();
     for model in models {
@@ -21,12 +21,12 @@ pub fn verify(cache: &Cache, models: &[Model]) -> Result<()> {
         let blob = path.canonicalize()?;
         let stated = stated_hashes(cache, model, &blob);
         if stated.is_empty() {
-            println!("{}: no SHA-256 is known for it", model.name);
+            outln!("{}: no SHA-256 is known for it", model.name);
             continue;
         }
         let hash = hash_of(&mut File::open(&blob)?)?;
         let sound = stated.contains(&hash);
-        println!("{}: {}", model.name, if sound { "as downloaded" } else { "DAMAGED" });
+        outln!("{}: {}", model.name, if sound { "as downloaded" } else { "DAMAGED" });
         if !sound {
             damaged.push(format!("{} ({})", model.name, blob.display()));
         }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod batch;
+mod console;
 mod hub;
 mod interrupted;
 mod metadata;

@@ -1,4 +1,4 @@
-//! What a VAE takes: SD's, or TAESD.
+//! Work and memory of a VAE, SD's or TAESD.
 
 use super::AutoencoderCost;
 use super::layers::{layers, length};

@@ -1,4 +1,4 @@
-//! What UNet and ControlNet take.
+//! Work and memory of UNet and ControlNet.
 
 use super::DenoiserCost;
 use super::layers::{Layer, count, layers, length};

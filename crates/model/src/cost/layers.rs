@@ -29,7 +29,7 @@ impl Layer<'_> {
         4.0 * self.outputs * 0.0625f64.powi(self.level)
     }
 
-    /// Whether it belongs to the first level of a UNet, the way back to it left out.
+    /// True if it belongs to the first level of a UNet, the way back to it left out.
     pub fn is_outermost(&self) -> bool {
         self.level == 0 && !self.name.starts_with(&format!("up_blocks.{}.", self.last - 1))
     }

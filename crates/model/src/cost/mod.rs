@@ -1,4 +1,4 @@
-//! What networks take of a device, by their tensors' shapes: a plan is made before anything is loaded.
+//! Work and memory of networks, computed from their tensors' shapes: a plan is made before anything is loaded.
 
 mod autoencoder;
 mod denoiser;

@@ -1,4 +1,4 @@
-//! What a checkpoint's files say about the family of its networks.
+//! A family from the files of a checkpoint.
 
 use serde::Deserialize;
 use serde_json::Value;

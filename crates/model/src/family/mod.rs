@@ -10,7 +10,7 @@ pub use training::{Betas, Prediction, TRAINING_STEPS};
 use crate::cost::{ModelCost, UsualWeights};
 use crate::tokenizer::CHUNK;
 
-/// What a run must know of its diffusion networks beside their tensors. [`ModelFamily::sd15`] and [`ModelFamily::starter`]
+/// Facts about diffusion networks that a run needs beside their tensors. [`ModelFamily::sd15`] and [`ModelFamily::starter`]
 /// are known before there is a file; [`ModelFamily::read`] takes what a checkpoint's files say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelFamily {
@@ -22,12 +22,12 @@ pub struct ModelFamily {
     pub context: usize,
     /// How noise grows over the timesteps of the training.
     pub betas: Betas,
-    /// Whether the last timestep of the training was noise alone (Lin et al. 2023, "Common Diffusion Noise Schedules and
+    /// True if the last timestep of the training was noise alone (Lin et al. 2023, "Common Diffusion Noise Schedules and
     /// Sample Steps are Flawed").
     pub zero_terminal_snr: bool,
-    /// What the UNet's output means.
+    /// Meaning of the UNet's output.
     pub prediction: Prediction,
-    /// What latents are multiplied by on their way from the autoencoder to the UNet, unless the autoencoder's
+    /// Factor that latents are multiplied by on their way from the autoencoder to the UNet, unless the autoencoder's
     /// configuration says otherwise.
     pub scaling: f32,
     /// RGB of each channel of a latent, for values in -1 ..= 1, and last what is added to their sum: for previews,

@@ -1,4 +1,4 @@
-//! What a diffusion model was trained on: how much noise each timestep has, and what the network predicts of it.
+//! The training of a diffusion model: how much noise each timestep has, and which part of a noisy latent the network predicts.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl Betas {
     /// Stable Diffusion's.
     pub const SD: Self = Self::ScaledLinear { first: 8.5e-4, last: 0.012 };
 
-    /// Whether every β is a share of a picture's power that can be taken from it: over 0 and under 1.
+    /// True if every β is a share of a picture's power that can be taken from it: over 0 and under 1.
     pub fn are_valid(&self) -> bool {
         let valid = |beta: &f64| *beta > 0.0 && *beta < 1.0;
         match self {
@@ -87,7 +87,7 @@ impl Betas {
     }
 }
 
-/// What the UNet's output means, of a latent `x = √ᾱ · picture + √(1 − ᾱ) · noise`.
+/// Meaning of the UNet's output for a latent `x = √ᾱ · picture + √(1 − ᾱ) · noise`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prediction {
     /// The noise.

@@ -35,7 +35,7 @@ fn parse(text: &[u8], name: &str) -> Result<Value, FileError> {
     serde_json::from_slice(text).map_err(damaged)
 }
 
-/// What a single file says: ComfyUI's empty tensors `v_pred` and `ztsnr`, the header's texts of modelspec and of kohya's
+/// Reads what a single file says: ComfyUI's empty tensors `v_pred` and `ztsnr`, the header's texts of modelspec and of kohya's
 /// training scripts, and the `.yaml` of the same name that A1111 reads.
 fn of_checkpoint(source: &Source, file: &dyn TensorFile) -> Result<Option<Value>, FileError> {
     let has = |tensor: &str| file.tensors().contains_key(tensor);

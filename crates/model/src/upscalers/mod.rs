@@ -22,7 +22,7 @@ pub trait Upscaler: Debug + Send + Sync {
     /// result is that of the whole picture.
     fn reach(&self) -> u32;
 
-    /// What the sides of its input are extended to a multiple of, in pixels; [`Self::forward`] does so by itself.
+    /// Number that the sides of the input are extended to a multiple of, in pixels; [`Self::forward`] does so by itself.
     fn granularity(&self) -> usize {
         1
     }
@@ -34,7 +34,7 @@ pub trait Upscaler: Debug + Send + Sync {
     fn forward(&self, x: Tensor<4>) -> Tensor<4>;
 }
 
-/// What an upscaler takes for each pixel of its input; an estimate.
+/// Estimated work and memory of an upscaler for each pixel of its input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpscalerCost {
     /// Operations, of which a multiplication and an addition are two.
@@ -47,7 +47,7 @@ pub struct UpscalerCost {
 pub struct Architecture {
     /// Its name in messages.
     pub name: &'static str,
-    /// Whether a file's tensors are of this kind, by their names.
+    /// Recognises a file of this architecture by the names of its tensors.
     pub detect: fn(&BTreeMap<String, TensorInfo>) -> bool,
     /// Build the network from weights of this kind, without [`Weights::finish`]; the error says what about them does not fit.
     build: fn(&Weights) -> Result<Box<dyn Upscaler>, String>,
@@ -80,7 +80,7 @@ pub fn load(weights: Weights) -> Result<Box<dyn Upscaler>, LoadError> {
     Ok(upscaler)
 }
 
-/// Whether there are tensors whose names begin so.
+/// True if any tensor's name begins with `start`.
 fn has(tensors: &BTreeMap<String, TensorInfo>, start: &str) -> bool {
     tensors.range(start.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(start))
 }

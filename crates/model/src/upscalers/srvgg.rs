@@ -68,7 +68,7 @@ impl Upscaler for SrvggNet {
         self.convs.len() as u32
     }
 
-    /// Of the convolutions of 3 × 3 between features; in bytes, what one reads and writes, or the result in the making.
+    /// Counts the convolutions of 3 × 3 between features; the bytes are what one of them reads and writes, or the result while it is made.
     fn cost(&self) -> UpscalerCost {
         let features = self.slopes.first().map_or(1, |slopes| slopes.dims()[0]);
         UpscalerCost {

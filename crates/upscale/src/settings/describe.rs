@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use crate::Preset;
 
-/// What a setting's value is.
+/// Type of a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -28,7 +28,7 @@ pub enum Kind {
 pub struct Field {
     /// Its name in JSON: `upscale_factor`.
     pub name: String,
-    /// What its value is.
+    /// Type of its value.
     pub kind: Kind,
     /// Its default, as one would type it.
     pub default: String,
@@ -36,7 +36,7 @@ pub struct Field {
     pub range: Option<(f64, f64)>,
     /// The words of a choice.
     pub choices: Vec<String>,
-    /// What it does.
+    /// One sentence of help.
     pub help: String,
 }
 
@@ -64,7 +64,7 @@ impl Settings {
     }
 }
 
-/// What a form is made of: `{ version, fields, presets }`, the settings as [`Settings::describe`] has them and the
+/// Data for a form: `{ version, fields, presets }`, the settings as [`Settings::describe`] has them and the
 /// built-in presets as `{ name, about, settings }`.
 pub fn description() -> Value {
     let preset = |name| {
@@ -74,7 +74,7 @@ pub fn description() -> Value {
     json!({ "version": env!("CARGO_PKG_VERSION"), "fields": Settings::describe(), "presets": presets })
 }
 
-/// What a struct is read from that only wants to know the names of its fields.
+/// Deserializer that has nothing to read, and notes the names of the fields that a struct asks for.
 struct Names<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Names<'_> {
