@@ -8,6 +8,10 @@ pub fn guard<T>(program: impl FnOnce() -> T) -> Option<T> {
     // One panic of a worker thread often brings others with it; the first says what happened.
     let said = AtomicBool::new(false);
     set_hook(Box::new(move |info| {
+        if clarifier_raster::catches_panics() {
+            // It is that picture's error.
+            return;
+        }
         let message = message(info);
         if !said.swap(true, Ordering::Relaxed) {
             let place =

@@ -22,6 +22,7 @@ use self::upright::Place;
 use crate::exif::{self, Exif};
 use crate::metadata::icc_space;
 use crate::orient::is_sideways;
+use crate::panics::caught;
 use crate::xmp;
 use crate::{Format, Metadata, Raster, RasterError, StoreKind};
 
@@ -123,8 +124,11 @@ pub struct Header {
 /// [`DecodeError`], with the path in it.
 pub fn probe(path: &Path) -> Result<Header, DecodeError> {
     let name = path.display().to_string();
-    let mut reader = reader(path, &name)?;
-    let input = Input::recognise(&mut reader, &name)?;
+    caught(&name, || header(reader(path, &name)?, &name))
+}
+
+fn header(mut reader: BufReader<File>, name: &str) -> Result<Header, DecodeError> {
+    let input = Input::recognise(&mut reader, name)?;
     let (size, orientation) = match input.format {
         Format::Tiff => {
             let orientation = exif::orientation(&mut reader);
@@ -174,10 +178,15 @@ fn reader(path: &Path, name: &str) -> Result<BufReader<File>, DecodeError> {
 ///
 /// PNG and TIFF are read in bands and tiles, so that memory does not grow with the picture if the store is not in
 /// memory. JPEG, WebP, interlaced PNG and TIFF of one large strip (unless it is plain or deflated) are decoded in one piece.
+/// A decoder that panics has met a damaged picture; see [`catches_panics`](crate::catches_panics).
 ///
 /// # Errors
 /// [`DecodeError`]; nothing is left behind.
-pub fn decode(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
+pub fn decode(reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
+    caught(name, || read(reader, name, kind))
+}
+
+fn read(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
     let input = Input::recognise(&mut reader, name)?;
     let place = |orientation: Option<Orientation>| Place {
         kind,

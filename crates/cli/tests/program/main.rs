@@ -3,6 +3,7 @@
 mod adapters;
 mod batch;
 mod console;
+mod hostile;
 mod hub;
 mod interrupted;
 mod metadata;
