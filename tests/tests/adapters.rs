@@ -198,7 +198,7 @@ fn loras_of_other_models_and_kinds_are_refused_by_name() {
     has(says(&[(&down, &[2, 32]), (&up, &[32, 3])]), &[key, "do not fit each other"]);
     has(says(&[(&down, &[2, 32])]), &[key, "lacks its Up"]);
     has(says(&[(&down, &[2, 32]), ("lora_unet_mid.oft_blocks", &[2, 2])]), &["oft_blocks", "OFT"]);
-    has(says(&[("conv_first.weight", &[2, 3, 3, 3])]), &["this is an ESRGAN", "a LoRA was expected"]);
+    has(says(&[("conv_first.weight", &[2, 3, 3, 3])]), &["this is an upscaler", "a LoRA was expected"]);
     // What fits is merged, the rest is said.
     let path = lora(
         folder.path(),

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::DecodeError;
+use crate::decode::DecodeError;
 
 thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
