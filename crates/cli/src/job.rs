@@ -86,7 +86,7 @@ impl Request {
         }
         if let Some(file) = path("settings") {
             let bad = |e: String| format!("--settings {}: {e}", file.display());
-            let json = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
+            let json = crate::text::read(&file).map_err(|e| bad(e.to_string()))?;
             settings.merge(&json).map_err(|e| bad(e.to_string()))?;
         }
         for field in Settings::describe() {
@@ -110,8 +110,8 @@ impl Request {
         let tile_prompts = match path("tile-prompts") {
             Some(file) => {
                 let bad = |e: String| format!("--tile-prompts {}: {e}", file.display());
-                let text = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
-                TilePrompts::parse(&text).map_err(|e| bad(e.to_string()))?
+                let prompts = crate::text::read(&file).map_err(|e| bad(e.to_string()))?;
+                TilePrompts::parse(&prompts).map_err(|e| bad(e.to_string()))?
             }
             None => repeated.as_ref().map_or_else(TilePrompts::default, |r| r.tile_prompts.clone()),
         };

@@ -28,6 +28,7 @@ mod starter;
 mod status;
 mod store;
 mod summary;
+mod text;
 mod thumbnail;
 mod unfinished;
 mod words;

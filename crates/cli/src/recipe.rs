@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clarifier_raster::StoreKind;
 use clarifier_upscale::{Preset, Recipe, RecipeFile, RecipeModels};
 
-use crate::{starter, store};
+use crate::{starter, store, text};
 
 /// A preset built in, or a file of the user's.
 pub fn preset(name: &str) -> Result<Preset, String> {
@@ -13,8 +13,8 @@ pub fn preset(name: &str) -> Result<Preset, String> {
         return Ok(preset);
     }
     let bad = |error: String| format!("--preset {name}: {error}");
-    match std::fs::read_to_string(name) {
-        Ok(text) => Preset::parse(&text).map_err(|e| bad(e.to_string())),
+    match text::read(Path::new(name)) {
+        Ok(preset) => Preset::parse(&preset).map_err(|e| bad(e.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let known: Vec<_> = Preset::names().collect();
             Err(bad(format!("there is no such file, and the built-in ones are {}", known.join(", "))))
@@ -27,7 +27,7 @@ pub fn preset(name: &str) -> Result<Preset, String> {
 pub fn recipe(path: &Path) -> Result<Recipe, String> {
     let bad = |error: String| format!("--recipe {}: {error}", path.display());
     let json = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
-        std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?
+        text::read(path).map_err(|e| bad(e.to_string()))?
     } else {
         let picture =
             clarifier_raster::open(path, &StoreKind::Memory).map_err(|e| format!("--recipe {e}"))?;

@@ -14,9 +14,22 @@ pub fn option(name: &str) -> String {
 
 /// The error with its causes, and what may help.
 pub fn of_error(error: &anyhow::Error) -> String {
-    let message = with_options(&format!("{error:#}"));
+    let message = with_options(&of_causes(error));
     let tries: Vec<_> = remedies(error.as_ref()).iter().filter_map(|remedy| attempt(*remedy)).collect();
     if tries.is_empty() { message } else { format!("{message}; try {}", tries.join(", or ")) }
+}
+
+/// The error and its causes, each once: some errors have their cause's words in their own.
+fn of_causes(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 /// The options that do it; none where the message itself says what to do.
@@ -52,6 +65,9 @@ mod tests {
         let said = of_error(&error);
         assert!(said.starts_with("a.png: --tile-overlap 16 leaves nothing of a tile of 12"), "{said}");
         assert!(said.ends_with("or --tile-width and --tile-height larger"), "{said}");
+        let twice =
+            clarifier_raster::open("none.png".as_ref(), &clarifier_raster::StoreKind::Memory).err().unwrap();
+        assert_eq!(of_error(&twice.into()).matches("o such file").count(), 1);
         let said = of_error(&Error::Device("lost".into()).into());
         assert!(
             said.ends_with("; try --device cpu, or smaller tiles (--tile-width, --tile-height, --vae-tile)"),

@@ -165,9 +165,14 @@ pub fn open(path: &Path, kind: &StoreKind) -> Result<Decoded, DecodeError> {
 }
 
 fn reader(path: &Path, name: &str) -> Result<BufReader<File>, DecodeError> {
-    let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-        true => Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder, not a picture")),
-        false => Ok(file),
+    let refused = |kind, what| Err(io::Error::new(kind, what));
+    // Asked before it is opened: to open a pipe is to wait for whoever writes into it.
+    let file = std::fs::metadata(path).and_then(|about| match about {
+        about if about.is_dir() => refused(io::ErrorKind::IsADirectory, "a folder, not a picture"),
+        about if !about.is_file() => {
+            refused(io::ErrorKind::InvalidInput, "a pipe or a device; save the picture as a file first")
+        }
+        _ => File::open(path),
     });
     Ok(BufReader::new(file.map_err(|source| DecodeError::Open { name: name.to_owned(), source })?))
 }

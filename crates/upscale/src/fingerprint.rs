@@ -60,7 +60,10 @@ impl RecipeModels {
 
 fn add(path: &Path, hash: &mut Sha256, depth: u32) {
     if !path.is_dir() {
-        if let Ok(file) = File::open(path) {
+        // To open a pipe is to wait for whoever writes into it.
+        if path.is_file()
+            && let Ok(file) = File::open(path)
+        {
             add_samples(&file, hash);
         }
         return;

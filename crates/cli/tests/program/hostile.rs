@@ -42,3 +42,27 @@ fn a_packet_of_elements_that_never_end_is_read_at_once() {
     let output = clarifier(home.path(), &[&args[..], &ENLARGE].concat());
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn pipes_and_devices_are_refused_and_never_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let fifo = home.path().join("folder/a.png");
+    std::fs::create_dir(home.path().join("folder")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    picture(8, 6).save(home.path().join("folder/b.png")).unwrap();
+    let output =
+        clarifier(home.path(), &[&["upscale", "folder", "--output-dir", "results"][..], &ENLARGE].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("a.png: a pipe or a device"), "{}", stderr(&output));
+    assert!(home.path().join("results/b_2x.png").exists(), "{}", stderr(&output));
+    let weights = ["--checkpoint", "folder/a.png", "--controlnet", "folder/a.png"];
+    let output =
+        clarifier(home.path(), &[&["upscale", "folder/b.png", "-o", "c.png"][..], &weights].concat());
+    assert!(stderr(&output).contains("a pipe or a device"), "{}", stderr(&output));
+    for option in ["--settings", "--tile-prompts", "--preset"] {
+        let output = clarifier(home.path(), &["upscale", "folder/b.png", "-o", "c.png", option, "/dev/zero"]);
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        assert!(stderr(&output).contains("more than 16 MB"), "{option}: {}", stderr(&output));
+    }
+}

@@ -141,14 +141,20 @@ pub fn open(source: impl Into<Source>) -> Result<Box<dyn TensorFile>, FileError>
     if let Some(bytes) = source.bytes() {
         return open_bytes(bytes, name);
     }
+    let read = |source| FileError::Read { name: name.clone(), source };
+    let refused = |kind, what| Err(read(io::Error::new(kind, what)));
+    // Asked before it is opened: to open a pipe is to wait for whoever writes into it.
+    let about = std::fs::metadata(path).map_err(read)?;
+    if about.is_dir() {
+        return refused(io::ErrorKind::IsADirectory, "a folder, not a file of weights");
+    }
+    if !about.is_file() {
+        return refused(io::ErrorKind::InvalidInput, "a pipe or a device, not a file of weights");
+    }
     if name.ends_with(".index.json") || name.ends_with(".index.fp16.json") {
         return Ok(Box::new(ShardedFile::open(path)?));
     }
-    let read = |source| FileError::Read { name: name.clone(), source };
     let mut file = File::open(path).map_err(read)?;
-    if file.metadata().map_err(read)?.is_dir() {
-        return Err(read(io::Error::new(io::ErrorKind::IsADirectory, "a folder, not a file of weights")));
-    }
     let mut start = Vec::new();
     (&mut file).take(9).read_to_end(&mut start).map_err(read)?;
     if start.is_empty() {
