@@ -358,7 +358,7 @@ test(
       assert.match(found.outside, /not inside the result, which is 192 × 160/);
       assert.match(found.refused, /sdxl\.safetensors: this is an SDXL checkpoint/);
       assert.match(found.pickle, /srvgg\.pth: no \.safetensors file/);
-      assert.match(found.range, /--upscale-factor 99/);
+      assert.match(found.range, /`upscale_factor` 99/);
     });
   },
 );

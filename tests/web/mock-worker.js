@@ -92,7 +92,10 @@ const commands = {
       }
     }
     if (given.checkpoint?.name?.includes("sdxl"))
-      throw new Error(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`);
+      throw failure(`${given.checkpoint.name} is an SDXL checkpoint; the recipe needs SD 1.5`, {
+        code: "wrong_kind",
+        remedies: ["other_models"],
+      });
     models = given;
     const { upscaler, device } = given;
     return { upscaler: typeof upscaler === "string" ? upscaler : upscaler.name, diffusion: redraws(), device };
@@ -102,7 +105,7 @@ const commands = {
     const { width, height } = outputOf(job);
     if (job.settings.tile_overlap >= Math.min(job.settings.tile_width, job.settings.tile_height)) {
       throw new Error(
-        `--tile-overlap ${job.settings.tile_overlap} leaves nothing of a tile; make it smaller, or --tile-width larger`,
+        `\`tile_overlap\` ${job.settings.tile_overlap} leaves nothing of a tile; make it smaller, or \`tile_width\` larger`,
       );
     }
     return {
@@ -217,7 +220,7 @@ async function run(job, resumed = false) {
   if (resumed) tell({ event: "resumed", stage: 1, stages: 1, phase: "enlarge", done: 1, total: stage.enlarger_tiles });
   tell({ event: "stage", stage: 1, stages: 1, width: stage.width, height: stage.height, seed: 7 });
   if (mode === "warns")
-    tell({ event: "warning", message: "the picture is very small; --tile-width 112 is more than all of it" });
+    tell({ event: "warning", message: "the picture is very small; `tile_width` 112 is more than all of it" });
   const phase = async (name, total, fail) => {
     for (let done = 1; done <= total; done += 1) {
       await wait(PACE);
@@ -226,9 +229,7 @@ async function run(job, resumed = false) {
         throw new Error("cancelled");
       }
       if (done === fail)
-        throw new Error(
-          "the device failed (out of memory); try --device cpu, or smaller tiles (--tile-width, --vae-tile)",
-        );
+        throw failure("the device failed (out of memory)", { code: "device", remedies: ["use_cpu", "smaller_tiles"] });
       if (done === 2 && mode === "lost" && !resumed) tell({ event: "lost", message: "the GPU was lost" });
       if (mode === "dies" && done === 2)
         setTimeout(() => {
@@ -255,6 +256,9 @@ async function run(job, resumed = false) {
     seconds: (performance.now() - begun) / 1000,
   };
 }
+
+/** An error of the engine's with its report. */
+const failure = (message, report) => Object.assign(new Error(message), { report });
 
 /** What a GPU that sees little at once is advised. */
 function tight({ settings }) {
@@ -300,6 +304,6 @@ self.addEventListener("message", async ({ data: { id, name, args } }) => {
     if (value instanceof Transferred) self.postMessage({ id, value: value.buffer }, [value.buffer]);
     else self.postMessage({ id, value });
   } catch (error) {
-    self.postMessage({ id, error: error.message });
+    self.postMessage({ id, error: error.message, report: error.report ?? null });
   }
 });

@@ -12,7 +12,6 @@ page("every setting of the engine is in the form, also one that the page never h
   const description = describe();
   description.fields.push({
     name: "future_knob",
-    option: "--future-knob",
     kind: "number",
     default: "0.5",
     range: [0, 1],

@@ -111,7 +111,7 @@ page("models: what is missing is said, and a wrong file is named", {}, async (pa
   await page.locator("#run").getByText("Redrawing also needs the Tile ControlNet").waitFor();
   await page.getByLabel("Choose: Tile ControlNet").setInputFiles(weights("tile.safetensors"));
   const notice = page.getByRole("alert").filter({ hasText: "sdxl.safetensors is an SDXL checkpoint" });
-  await notice.getByText(/Choose files of Stable Diffusion 1\.5/).waitFor();
+  await notice.getByText(/choose files of Stable Diffusion 1\.5/).waitFor();
   await page.getByRole("button", { name: "Remove: Checkpoint" }).click();
   await page.getByText("Enlarging with lite. Computing on the GPU.").waitFor();
   await page.getByLabel("Add a LoRA …").setInputFiles([weights("a.safetensors"), weights("b.safetensors")]);

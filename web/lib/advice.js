@@ -52,7 +52,8 @@ const RULES = [
 
 /** What to do about an error, or an empty text where the message says it itself. `report` is the engine's, where it is one of its own. */
 export function advice(message, report) {
+  const rule = RULES.find(([pattern]) => pattern.test(message));
+  if (rule) return rule[1];
   const remedies = (report?.remedies ?? []).flatMap((remedy) => REMEDIES[remedy] ?? []);
-  if (remedies.length > 0) return `You can ${remedies.join(", or ")}.`;
-  return RULES.find(([pattern]) => pattern.test(message))?.[1] ?? "";
+  return remedies.length > 0 ? `You can ${remedies.join(", or ")}.` : "";
 }

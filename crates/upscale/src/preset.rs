@@ -19,12 +19,12 @@ pub struct Preset {
     pub settings: Map<String, Value>,
 }
 
-/// The built-in ones.
+/// The built-in ones, as JSON of `presets/` (build.rs).
 const BUILT_IN: [(&str, &str); 4] = [
-    ("refiners", include_str!("../presets/refiners.toml")),
-    ("space", include_str!("../presets/space.toml")),
-    ("clarity", include_str!("../presets/clarity.toml")),
-    ("clarifier", include_str!("../presets/clarifier.toml")),
+    ("refiners", include_str!(concat!(env!("OUT_DIR"), "/refiners.json"))),
+    ("space", include_str!(concat!(env!("OUT_DIR"), "/space.json"))),
+    ("clarity", include_str!(concat!(env!("OUT_DIR"), "/clarity.json"))),
+    ("clarifier", include_str!(concat!(env!("OUT_DIR"), "/clarifier.json"))),
 ];
 
 /// A preset that cannot be used.
@@ -38,6 +38,12 @@ pub enum PresetError {
     Settings(#[from] SettingsError),
 }
 
+impl PresetError {
+    fn syntax(error: &impl std::fmt::Display) -> Self {
+        Self::Syntax(error.to_string().trim().to_owned())
+    }
+}
+
 impl Preset {
     /// The names of those built in.
     pub fn names() -> impl Iterator<Item = &'static str> {
@@ -47,7 +53,7 @@ impl Preset {
     /// The one of this name.
     pub fn built_in(name: &str) -> Option<Self> {
         let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
-        Some(Self::parse(text).expect("built-in presets are tested"))
+        Some(Self::from_json(text).expect("built-in presets are tested"))
     }
 
     /// A preset in TOML or in JSON.
@@ -55,14 +61,19 @@ impl Preset {
     /// # Errors
     /// [`PresetError::Syntax`], or the first setting that is wrong.
     pub fn parse(text: &str) -> Result<Self, PresetError> {
-        let syntax = |error: String| PresetError::Syntax(error.trim().to_owned());
-        let preset: Self = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|e| syntax(e.to_string()))?
-        } else {
-            toml::from_str(text).map_err(|e| syntax(e.to_string()))?
-        };
-        preset.apply(&mut Settings::default())?;
-        Ok(preset)
+        if text.trim_start().starts_with('{') {
+            return Self::from_json(text);
+        }
+        toml::from_str::<Self>(text).map_err(|error| PresetError::syntax(&error))?.checked()
+    }
+
+    fn from_json(text: &str) -> Result<Self, PresetError> {
+        serde_json::from_str::<Self>(text).map_err(|error| PresetError::syntax(&error))?.checked()
+    }
+
+    fn checked(self) -> Result<Self, PresetError> {
+        self.apply(&mut Settings::default())?;
+        Ok(self)
     }
 
     /// Give `settings` this preset's values.
