@@ -54,7 +54,7 @@ fn counts(sources: &[Source]) -> Vec<Count> {
     let count = |what, places: Vec<String>, most| Count { what, found: places.len(), most, aim: 0, places };
     let total = |what, found, most, aim| Count { what, found, most, aim, places: Vec::new() };
     vec![
-        total("lines of the program, without tests (crates/cli/src)", lines("cli/src"), 5165, 3000),
+        total("lines of the program, without tests (crates/cli/src)", lines("cli/src"), 5200, 3000),
         total("lines of the page's engine (crates/wasm/src)", lines("wasm/src"), 1560, 1000),
         count("folders of more than 15 files", crowded(sources), 5),
         count("files of more than 400 lines", long(sources), 2),

@@ -124,7 +124,15 @@ pub struct Header {
 /// [`DecodeError`], with the path in it.
 pub fn probe(path: &Path) -> Result<Header, DecodeError> {
     let name = path.display().to_string();
-    caught(&name, || header(reader(path, &name)?, &name))
+    guarded(&name, || header(reader(path, &name)?, &name))
+}
+
+/// Run a decoder; where it panics, the picture `name` is damaged.
+fn guarded<T>(name: &str, decode: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    caught(decode).unwrap_or_else(|words| {
+        let reason = format!("its decoder broke down: {words}");
+        Err(DecodeError::Damaged { name: name.to_owned(), reason })
+    })
 }
 
 fn header(mut reader: BufReader<File>, name: &str) -> Result<Header, DecodeError> {
@@ -188,7 +196,7 @@ fn reader(path: &Path, name: &str) -> Result<BufReader<File>, DecodeError> {
 /// # Errors
 /// [`DecodeError`]; nothing is left behind.
 pub fn decode(reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
-    caught(name, || read(reader, name, kind))
+    guarded(name, || read(reader, name, kind))
 }
 
 fn read(mut reader: impl BufRead + Seek, name: &str, kind: &StoreKind) -> Result<Decoded, DecodeError> {
