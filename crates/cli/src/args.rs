@@ -12,6 +12,7 @@ use clarifier_upscale::{Field, Kind, Settings};
 
 use crate::adapters::Adapters;
 use crate::output::DEEP_ZOOM;
+use crate::words;
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -193,7 +194,7 @@ fn names<T>(list: &[(&'static str, T)]) -> PossibleValuesParser {
     list.iter().map(|(name, _)| *name).collect::<Vec<_>>().into()
 }
 
-/// What results can be: a format's extension, or a pyramid.
+/// Extensions of results: the formats', and a pyramid's.
 fn extensions() -> PossibleValuesParser {
     let formats = Format::ALL.into_iter().flat_map(|format| format.extensions());
     formats.copied().chain([DEEP_ZOOM]).collect::<Vec<_>>().into()
@@ -282,7 +283,7 @@ fn recipe(field: &Field) -> Arg {
     };
     notes.push(format!("default: {default}"));
     let arg = Arg::new(field.name.clone())
-        .long(field.name.replace('_', "-"))
+        .long(words::option(&field.name).trim_start_matches('-').to_owned())
         .value_name(value)
         .help(format!("{} [{}]", field.help, notes.join("; ")));
     match field.kind {

@@ -124,12 +124,16 @@ impl Solver {
         }
     }
 
-    /// The noise in a value `x` of the canvas that evaluation `index` got, by what the network gave for it.
+    /// The noise in the values `x` of the canvas that evaluation `index` got, by what the network gave for them.
     ///
     /// # Panics
     /// If there is no such evaluation.
-    pub fn predicted_noise(&self, index: usize, x: f32, output: f32) -> f32 {
-        self.prediction.noise(self.evaluations[index].sigma, f64::from(x), f64::from(output)) as f32
+    pub fn predicted_noise(&self, index: usize, x: &[f32], output: &[f32]) -> Vec<f32> {
+        let sigma = self.evaluations[index].sigma;
+        let noise = |(x, output): (&f32, &f32)| {
+            self.prediction.noise(sigma, f64::from(*x), f64::from(*output)) as f32
+        };
+        x.iter().zip(output).map(noise).collect()
     }
 
     /// What noise evaluation `index` draws.

@@ -305,17 +305,11 @@ impl<'a> Steps<'a> {
         };
         let part = |data| Canvas { size: rect.size, channels: self.canvas.channels, data };
         let x = part(frame.crop(self.canvas, rect));
-        let eps = part(self.predicted_noise(step.index, &x.data, &step.noise[&place]));
+        let eps = part(self.solver.predicted_noise(step.index, &x.data, &step.noise[&place]));
         let whole = Rect::new(0, 0, rect.size);
         let (latents, sigma) = (self.diffusion.latents(), self.solver.sigma_at(step.index));
         let preview = StepPreview::new(latents, (&x, &eps), whole, (at.x, at.y), sigma);
         tell_step(observe, (step.index, steps), preview)
-    }
-
-    /// The noise in the values `x` of the canvas, of which the network gave `output`.
-    fn predicted_noise(&self, step: usize, x: &[f32], output: &[f32]) -> Vec<f32> {
-        let pairs = x.iter().zip(output);
-        pairs.map(|(x, output)| self.solver.predicted_noise(step, *x, *output)).collect()
     }
 
     /// Previews are of the whole canvas, which in a team nobody has.
@@ -388,9 +382,7 @@ impl<'a> Steps<'a> {
                 Canvas { size: band.size, channels: self.canvas.channels, data: self.canvas.lift(*band) };
             if self.redraw.previews && self.team.is_alone() {
                 // Alone one has the whole canvas in one band.
-                let pairs = x.data.iter().zip(&output);
-                let eps = pairs.map(|(x, output)| own.predicted_noise(index, *x, *output)).collect();
-                let eps = Canvas { data: eps, ..x };
+                let eps = Canvas { data: own.predicted_noise(index, &x.data, &output), ..x };
                 preview = StepPreview::new(
                     self.diffusion.latents(),
                     (&x, &eps),

@@ -9,7 +9,7 @@ pub struct Layer<'a> {
     size: f64,
     /// Length of the first axis.
     outputs: f64,
-    /// How often sides are halved where it is applied.
+    /// Times that sides were halved before it is applied.
     level: i32,
     /// The number of the network's innermost level.
     last: i32,
@@ -52,7 +52,7 @@ pub fn layers(file: &dyn TensorFile) -> impl Iterator<Item = Layer<'_>> {
     )
 }
 
-/// How many entries a list of the network has, of which names say `list` and the number.
+/// Number of entries of a list of the network, whose names have `list` and a number.
 pub fn count(file: &dyn TensorFile, list: &str) -> usize {
     let has = |i: &usize| file.tensors().keys().any(|name| name.contains(&format!("{list}{i}.")));
     (0..).take_while(has).count()
@@ -67,7 +67,7 @@ pub fn length(file: &dyn TensorFile, name: &str, axis: usize) -> u64 {
 const TAESD_HALVES: [i32; 3] = [2, 6, 10];
 const TAESD_DOUBLES: [i32; 3] = [6, 11, 16];
 
-/// How often sides are halved where the weight `name` is applied, in a network of `last + 1` levels.
+/// Times that sides were halved before the weight `name` is applied, in a network of `last + 1` levels.
 fn level(name: &str, last: i32) -> i32 {
     let number = |list: &str| {
         let rest = &name[name.find(list)? + list.len()..];

@@ -20,7 +20,7 @@ pub struct ModelFamily {
     pub factor: u32,
     /// Tokens that the text encoder takes at once.
     pub context: usize,
-    /// How noise grows over the timesteps of the training.
+    /// Noise that each timestep of the training adds.
     pub betas: Betas,
     /// True if the last timestep of the training was noise alone (Lin et al. 2023, "Common Diffusion Noise Schedules and
     /// Sample Steps are Flawed").
@@ -36,7 +36,7 @@ pub struct ModelFamily {
     /// The sampler that the networks were made for, by diffusers' class (`DDIMScheduler`) or any other program's name for
     /// it; None if any will do.
     pub sampler: Option<Cow<'static, str>>,
-    /// How much of each pixel's colour should stay as the upscaler gave it, from 0 to 1.
+    /// Share of each pixel's colour that stays as the upscaler gave it, from 0 to 1.
     pub chroma_lock: f64,
     /// Work and memory that the networks take.
     pub cost: ModelCost,

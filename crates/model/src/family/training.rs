@@ -8,7 +8,7 @@ pub const TRAINING_STEPS: usize = 1000;
 /// ᾱ of the last timestep where its noise-free part is 0: diffusers' samplers take this in its place, so that σ stays finite.
 const LEAST_ALPHA: f64 = 1.0 / (1 << 24) as f64;
 
-/// How β, the noise that a timestep adds, grows over the training (diffusers' `beta_schedule`).
+/// Growth of β, the noise that a timestep adds, over the training (diffusers' `beta_schedule`).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Betas {
     /// Evenly from `first` to `last`: `linear`.

@@ -84,7 +84,7 @@ pub struct ComponentFile {
     pub file: Box<dyn TensorFile>,
     /// What `config.json` says, if there is one.
     pub config: Option<Value>,
-    /// Of a UNet: how it was trained, as diffusers' `scheduler_config.json` has it; none if nothing says so.
+    /// Training of a UNet in the form of diffusers' `scheduler_config.json`; none if no file describes it.
     pub scheduler: Option<Value>,
     /// Whether it is one of a set of all networks in one file.
     pub is_set: bool,
